@@ -1,0 +1,7 @@
+"""What an app needs to write actions: the decorator, the context, and the two errors."""
+
+from workflows.actions.base import ActionError, TerminalActionError
+from workflows.actions.context import Context
+from workflows.actions.registry import action
+
+__all__ = ["ActionError", "Context", "TerminalActionError", "action"]

@@ -1,0 +1,17 @@
+"""The app of what can run: workflows, their versions, and the actions they call."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class WorkflowsConfig(AppConfig):
+    name = "workflows"
+    label = "workflows"
+    verbose_name = "Workflows"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from workflows.actions.registry import autodiscover
+
+        autodiscover()
