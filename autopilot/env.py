@@ -1,0 +1,253 @@
+"""Reading the environment: every setting a deployment may change comes through here.
+
+A bad value ends the start with one sentence that names the variable; secrets are never quoted.
+Lines of a `.env` file at the project's root (or of the file that AUTOPILOT_ENV_FILE names) count
+where the environment itself says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from autopilot import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off"})
+
+CONNECTION_SECONDS = 60
+"""How long a request's database connection is kept for the next one."""
+
+CONNECT_TIMEOUT_SECONDS = 5
+
+# libpq's own names, for the part of DATABASE_URL after the question mark.
+LIBPQ_OPTIONS = frozenset(
+    [
+        "application_name",
+        "channel_binding",
+        "client_encoding",
+        "connect_timeout",
+        "gssencmode",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "options",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslmode",
+        "sslnegotiation",
+        "sslpassword",
+        "sslrootcert",
+        "target_session_attrs",
+        "tcp_user_timeout",
+    ]
+)
+
+_LINE = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$")
+
+
+def load_file(path: Path) -> None:
+    """Take the NAME=value lines of `path` into the environment; what is set already stays.
+
+    A missing file is no error. Quotes around a value are taken off, `#` starts a comment line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"The file {path} can't be read as text: {error}.") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            raise ImproperlyConfigured(f"{path}, line {number}: expected NAME=value.")
+        value = match["value"]
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        os.environ.setdefault(match["name"], value)
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable without spaces around it; empty counts as not set."""
+    return os.environ.get(name, "").strip() or default
+
+
+def boolean(name: str, default: bool) -> bool:
+    """1/true/yes/on or 0/false/no/off, in any case."""
+    value = text(name).lower()
+    if not value:
+        return default
+    if value in TRUE:
+        return True
+    if value in FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+
+
+def words(name: str, default: list[str]) -> list[str]:
+    """Words separated by commas or spaces."""
+    value = text(name)
+    return value.replace(",", " ").split() if value else list(default)
+
+
+def integer(name: str, default: int, *, minimum: int = 1) -> int:
+    """A whole number of at least `minimum`."""
+    value = text(name)
+    if not value:
+        return default
+    try:
+        result = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+    if result < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {result}.")
+    return result
+
+
+def number(name: str, default: float) -> float:
+    """A number above zero, such as a time in seconds."""
+    value = text(name)
+    if not value:
+        return default
+    try:
+        result = float(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.") from None
+    if not math.isfinite(result) or result <= 0:
+        raise ImproperlyConfigured(f"{name} must be a number above zero, not {value!r}.")
+    return result
+
+
+def secret_key() -> str:
+    """SECRET_KEY, or a key made once for this checkout and kept in `var/secret_key` (mode 600)."""
+    value = text("SECRET_KEY")
+    return value or _kept_secret(BASE_DIR / "var" / "secret_key")
+
+
+def _kept_secret(path: Path) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                # A link, unlike a rename, never replaces the key of a process that was quicker.
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        value = path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The secret key's file {path} can't be read or written ({error.strerror}); "
+            "set SECRET_KEY, or let the account that runs this own the folder."
+        ) from None
+    if not value:
+        raise ImproperlyConfigured(f"The file {path} is empty; delete it, or set SECRET_KEY.")
+    return value
+
+
+def uses_embedded() -> bool:
+    """Whether one of the servers has no address of its own, so that the embedded pair is needed."""
+    return not (text("DATABASE_URL") and text("REDIS_URL"))
+
+
+def database() -> dict[str, Any]:
+    """DATABASES["default"] from DATABASE_URL, else the embedded PostgreSQL (not started here)."""
+    url = text("DATABASE_URL") or embedded.default_pair().addresses.database_url
+    return parse_database_url(url)
+
+
+def redis_url() -> str:
+    """REDIS_URL, else the address of the embedded Valkey (not started here)."""
+    url = text("REDIS_URL")
+    if not url:
+        return embedded.default_pair().addresses.redis_url
+    parts = _split("REDIS_URL", url)
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise ImproperlyConfigured(
+            "REDIS_URL must start with redis://, rediss:// or unix://, "
+            "such as redis://localhost:6379/0."
+        )
+    missing = not parts.path.strip("/") if parts.scheme == "unix" else not parts.hostname
+    if missing:
+        what = "the socket's path" if parts.scheme == "unix" else "the server's name"
+        raise ImproperlyConfigured(f"REDIS_URL lacks {what}, such as redis://localhost:6379/0.")
+    return url
+
+
+def parse_database_url(url: str, name: str = "DATABASE_URL") -> dict[str, Any]:
+    """A Django database from `postgresql://user:password@host:port/database?sslmode=require`.
+
+    `?host=/folder` means a Unix socket in that folder. `name` is the variable named in errors.
+    """
+    example = "postgresql://user:password@localhost:5432/autopilot"
+    parts = _split(name, url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured(
+            f"{name} must start with postgresql://, such as {example}; "
+            "the work is kept in PostgreSQL only."
+        )
+    database_name = unquote(parts.path.lstrip("/"))
+    if not database_name:
+        raise ImproperlyConfigured(f"{name} lacks the database's name, such as {example}.")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    host = query.pop("host", None) or unquote(parts.hostname or "")
+    port = query.pop("port", None) or (str(parts.port) if parts.port else "")
+    unknown = sorted(set(query) - LIBPQ_OPTIONS)
+    if unknown:
+        raise ImproperlyConfigured(
+            f"{name} has an option that PostgreSQL's client doesn't know: {unknown[0]!r}."
+        )
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": database_name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": port,
+        "CONN_MAX_AGE": CONNECTION_SECONDS,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": _options(name, query),
+    }
+
+
+def _options(name: str, query: Mapping[str, str]) -> dict[str, Any]:
+    timeout = query.get("connect_timeout", str(CONNECT_TIMEOUT_SECONDS))
+    if not timeout.isdecimal():
+        raise ImproperlyConfigured(f"{name}: connect_timeout must be whole seconds.")
+    return {**query, "connect_timeout": int(timeout)}
+
+
+def _split(name: str, url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        # Reading the port is what checks it.
+        _ = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is no valid address: {error}.") from None
+    return parts
+
+
+_FILE = os.environ.get("AUTOPILOT_ENV_FILE", str(BASE_DIR / ".env"))
+if _FILE:
+    load_file(Path(_FILE))
