@@ -1,11 +1,14 @@
-"""Django's settings: everything a deployment may change comes from the environment (see `env.py`)."""
+"""Django's settings; what a deployment may change comes from the environment (`env.py`)."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
 
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+
 from autopilot import env
+from autopilot.common.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -43,9 +46,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "autopilot.common.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "autopilot.common.middleware.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "autopilot.common.middleware.SlashMiddleware",
+    "autopilot.common.middleware.ErrorsMiddleware",
+    # Outside of every transaction: what it writes survives a rollback of the request.
+    "autopilot.accounts.middleware.SecurityEventMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -105,6 +112,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+AUTHENTICATION_BACKENDS = ["autopilot.accounts.backends.PasswordBackend"]
+CSRF_FAILURE_VIEW = "autopilot.common.views.csrf_failure"
 LOGIN_URL = "admin:login"
 
 LANGUAGE_CODE = "en"
@@ -120,7 +129,7 @@ WHITENOISE_USE_FINDERS = True
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework_simplejwt.authentication.JWTAuthentication",
+        "autopilot.accounts.api.authentication.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["autopilot.common.api.permissions.DenyByDefault"],
@@ -129,6 +138,7 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "autopilot.common.api.pagination.PageNumberPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "autopilot.common.api.exceptions.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
@@ -138,7 +148,8 @@ SIMPLE_JWT = {
     "REFRESH_TOKEN_LIFETIME": timedelta(days=env.integer("JWT_REFRESH_DAYS", default=7)),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
-    "UPDATE_LAST_LOGIN": True,
+    # A changed password ends every token that was given out before it.
+    "CHECK_REVOKE_TOKEN": True,
 }
 
 SPECTACULAR_SETTINGS = {
@@ -146,6 +157,12 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "A durable workflow engine that lives in a Django project.",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "autopilot.common.api.schema.document_errors",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -158,9 +175,53 @@ X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.boolean("HTTPS", default=False)
 SECURE_SSL_REDIRECT = env.boolean("HTTPS", default=False)
+# Probes speak plain HTTP inside the cluster.
+SECURE_REDIRECT_EXEMPT = [r"^api/v1/monitoring/health/"]
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE_SSL_REDIRECT else 0
+# Both promise something for names beside this one, so a deployment has to say so itself.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = env.boolean("HSTS_PRELOAD", default=False)
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_SSL_REDIRECT else None
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_REQUEST_BYTES", default=8 * 1024 * 1024)
+
+# How many proxies of our own stand in front and append to X-Forwarded-For; 0 ignores the header.
+AUTOPILOT_TRUSTED_PROXIES = env.integer("AUTOPILOT_TRUSTED_PROXIES", default=0, minimum=0)
+# So many wrong passwords for a name from an address within the window lock that pair out.
+AUTOPILOT_LOGIN_ATTEMPTS = env.integer("AUTOPILOT_LOGIN_ATTEMPTS", default=5)
+AUTOPILOT_LOGIN_WINDOW_SECONDS = env.integer("AUTOPILOT_LOGIN_WINDOW_SECONDS", default=900)
+
+# Content-Security-Policy: the first prefix that fits decides. Nothing comes from another host.
+_SELF_ONLY = {
+    "default-src": [SELF],
+    "script-src": [SELF],
+    "style-src": [SELF],
+    "img-src": [SELF, "data:"],
+    "font-src": [SELF],
+    "connect-src": [SELF],
+    "object-src": [NONE],
+    "base-uri": [NONE],
+    "form-action": [SELF],
+    "frame-ancestors": [NONE],
+}
+# Unfold colours its theme by <style> and style="", and Alpine compiles the expressions in its
+# attributes with the Function constructor; scripts inside the page stay forbidden.
+_CONSOLE = _SELF_ONLY | {
+    "script-src": [SELF, UNSAFE_EVAL],
+    "style-src": [SELF, UNSAFE_INLINE],
+}
+_DOCS = _SELF_ONLY | {"style-src": [SELF, UNSAFE_INLINE]}
+_REDOC = _DOCS | {"worker-src": [SELF, "blob:"]}
+_DATA = {"default-src": [NONE], "frame-ancestors": [NONE]}
+CONTENT_SECURITY_POLICIES = [
+    ("/api/docs", _DOCS),
+    ("/api/redoc", _REDOC),
+    ("/api/", _DATA),
+    ("/admin/", _CONSOLE),
+    ("/", _SELF_ONLY),
+]
+
+LOGGING = logging_config(debug=DEBUG, level=env.text("LOG_LEVEL", "INFO").upper())
 
 # The engine's bounds and rhythms; sizes in bytes, times in seconds.
 AUTOPILOT = {

@@ -53,3 +53,51 @@ class Conflict(DomainError):
 
     code = "conflict"
     status = 409
+
+
+class PreconditionFailed(DomainError):
+    """Somebody changed it since you read it; read it again and repeat your change."""
+
+    code = "precondition_failed"
+    status = 412
+
+
+class RequestTooLarge(DomainError):
+    """The request is larger than this server accepts."""
+
+    code = "request.too_large"
+    status = 413
+
+
+class TooManyRequests(DomainError):
+    """Too many requests; wait and try again."""
+
+    code = "throttled"
+    status = 429
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        details: Sequence[Problem] = (),
+        retry_after_seconds: int = 1,
+    ) -> None:
+        super().__init__(message, details=details)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(DomainError):
+    """Something this server needs is not answering; try again in a moment."""
+
+    code = "unavailable"
+    status = 503
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        details: Sequence[Problem] = (),
+        retry_after_seconds: int = 2,
+    ) -> None:
+        super().__init__(message, details=details)
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,29 @@
+"""Who sends a request: the bearer token of the Authorization header."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+from rest_framework_simplejwt.tokens import AccessToken
+
+from autopilot.accounts.tokens import TokenInvalid, read_token, user_of
+from autopilot.common.envelope import challenge
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <access token>`; other schemes are left to other classes."""
+
+    def authenticate(self, request: Request) -> tuple[Any, AccessToken] | None:
+        scheme, _, raw = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        raw = raw.strip()
+        if not raw or " " in raw or not raw.isascii():
+            raise TokenInvalid("The Authorization header has to be: Bearer <token>.")
+        token = read_token(AccessToken, raw)
+        return user_of(token), token
+
+    def authenticate_header(self, request: Request) -> str:
+        return challenge("not_authenticated", "")

@@ -1,0 +1,52 @@
+"""What the auth API reads and writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from autopilot.accounts.roles import Permission, Role
+
+_TOKEN_LENGTH = 4096
+
+
+class CredentialsSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField(max_length=254)
+    password = serializers.CharField(
+        max_length=4096, trim_whitespace=False, style={"input_type": "password"}
+    )
+
+
+class RefreshSerializer(serializers.Serializer[Any]):
+    refresh = serializers.CharField(max_length=_TOKEN_LENGTH)
+
+
+class VerifySerializer(serializers.Serializer[Any]):
+    token = serializers.CharField(max_length=_TOKEN_LENGTH)
+
+
+class TokenPairSerializer(serializers.Serializer[Any]):
+    access = serializers.CharField(help_text="For the Authorization header; lives for minutes.")
+    refresh = serializers.CharField(help_text="Good for one new pair; lives for days.")
+
+
+class TokenFactsSerializer(serializers.Serializer[Any]):
+    token_type = serializers.ChoiceField(choices=["access", "refresh"])
+    expires_at = serializers.DateTimeField()
+
+
+class UserSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    username = serializers.CharField(source="get_username")
+    name = serializers.CharField(source="get_full_name", help_text="Empty when not known.")
+    is_superuser = serializers.BooleanField()
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    user = UserSerializer()
+    roles = serializers.ListField(child=serializers.ChoiceField(choices=[r.value for r in Role]))
+    permissions = serializers.ListField(
+        child=serializers.ChoiceField(choices=[p.value for p in Permission]),
+        help_text="What the product asks for and you hold.",
+    )

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "autopilot.accounts"
+    label = "accounts"
+    verbose_name = "Accounts and audit"
+
+    def ready(self) -> None:
+        # Imported for what they register: signal receivers and OpenAPI security schemes.
+        from autopilot.accounts import receivers  # noqa: F401
+        from autopilot.accounts.api import schema  # noqa: F401

@@ -1,0 +1,54 @@
+"""Who may do what: the permissions, the roles, and the one matrix that joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Permission(StrEnum):
+    """Every permission the product asks for, by its full Django name (`app_label.codename`)."""
+
+    WORKFLOW_VIEW = "workflows.view_workflow"
+    WORKFLOW_EDIT = "workflows.change_workflow"
+    WORKFLOW_PUBLISH = "workflows.publish_workflow"
+    EXECUTION_VIEW = "executions.view_execution"
+    EXECUTION_START = "executions.start_execution"
+    EXECUTION_CONTROL = "executions.control_execution"
+    MONITORING_VIEW = "monitoring.view_monitoring"
+    # Not `auth.change_user`: the user model is whatever AUTH_USER_MODEL says.
+    USER_MANAGE = "accounts.manage_users"
+    AUDIT_VIEW = "accounts.view_auditentry"
+    SECURITY_VIEW = "accounts.view_securityevent"
+
+
+class Role(StrEnum):
+    """A Django group of the same name; a person may have several."""
+
+    VIEWER = "Viewer"
+    OPERATOR = "Operator"
+    DESIGNER = "Designer"
+    ADMINISTRATOR = "Administrator"
+
+
+_VIEWER = frozenset(
+    {Permission.WORKFLOW_VIEW, Permission.EXECUTION_VIEW, Permission.MONITORING_VIEW}
+)
+_OPERATOR = _VIEWER | {Permission.EXECUTION_START, Permission.EXECUTION_CONTROL}
+# A designer tries out what they write, and so may start; controlling other people's
+# executions stays with operators.
+_DESIGNER = _VIEWER | {
+    Permission.WORKFLOW_EDIT,
+    Permission.WORKFLOW_PUBLISH,
+    Permission.EXECUTION_START,
+}
+
+MATRIX: Mapping[Role, frozenset[Permission]] = MappingProxyType(
+    {
+        Role.VIEWER: _VIEWER,
+        Role.OPERATOR: _OPERATOR,
+        Role.DESIGNER: _DESIGNER,
+        Role.ADMINISTRATOR: frozenset(Permission),
+    }
+)

@@ -1,0 +1,7 @@
+"""Addresses under /api/v1/executions/."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []
