@@ -79,7 +79,7 @@ def migrated_data(django_db_blocker) -> Iterator[Path]:
     """The data folder of a stopped, migrated cluster, to be copied."""
     pair = Pair(home("test-servers").directory / f"own-{SLOT}" / "template")
     pair.start()
-    with django_db_blocker.unblock(), _django_on(pair):
+    with django_db_blocker.unblock(), DjangoOn(pair):
         call_command("migrate", verbosity=0, interactive=False)
     pair.end()
     yield pair.home.data
@@ -97,7 +97,7 @@ def own_servers(migrated_data: Path, django_db_blocker) -> Iterator[OwnServers]:
     pair.home.directory.mkdir()
     _copy_data(migrated_data, pair.home.data)
     pair.start()
-    with django_db_blocker.unblock(), _django_on(pair):
+    with django_db_blocker.unblock(), DjangoOn(pair):
         yield OwnServers(pair)
     pair.end()
     shutil.rmtree(pair.home.directory)
@@ -112,7 +112,7 @@ def _copy_data(source: Path, target: Path) -> None:
             os.chown(path, owner.st_uid, owner.st_gid)
 
 
-class _django_on:  # noqa: N801
+class DjangoOn:
     """Point this process's Django at another pair of servers."""
 
     def __init__(self, pair: Pair) -> None:

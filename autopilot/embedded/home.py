@@ -76,7 +76,9 @@ class Home:
     def sockets(self) -> Path:
         """The folder of the sockets: its mode is what keeps other people out."""
         folder = self.directory / "run"
-        if len(os.fsencode(folder / POSTGRES_SOCKET)) <= SOCKET_PATH_BYTES:
+        short = len(os.fsencode(folder / POSTGRES_SOCKET)) <= SOCKET_PATH_BYTES
+        # A comma would make it a list of hosts to PostgreSQL's clients.
+        if short and "," not in str(folder):
             return folder
         digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         return Path("/tmp") / f"autopilotcx-{os.geteuid()}-{digest}"  # noqa: S108

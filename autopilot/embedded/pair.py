@@ -183,8 +183,8 @@ class Pair:
         with keeper.stdout:
             report = json.loads(keeper.stdout.readline() or b"{}")
         if report.get("ready"):
-            # It outlives this object; whether it ends is not this process's business.
-            keeper.returncode = 0
+            # It usually outlives this process; where it doesn't, somebody has to reap it.
+            threading.Thread(target=keeper.wait, name="keeper-reaper", daemon=True).start()
             return
         keeper.wait()
         raise EmbeddedError(
