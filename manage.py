@@ -7,24 +7,11 @@ import os
 import sys
 
 # These only read code; they answer without servers.
-WITHOUT_SERVERS = frozenset(
-    [
-        "--help",
-        "--version",
-        "-h",
-        "check",
-        "collectstatic",
-        "compilemessages",
-        "diffsettings",
-        "findstatic",
-        "help",
-        "makemessages",
-        "spectacular",
-        "startapp",
-        "startproject",
-        "version",
-    ]
-)
+WITHOUT_SERVERS = {
+    *("-h", "--help", "--version", "help", "version"),
+    *("check", "diffsettings", "findstatic", "collectstatic", "spectacular"),
+    *("makemessages", "compilemessages", "startapp", "startproject"),
+}
 
 
 def needs_servers(arguments: list[str]) -> bool:

@@ -31,29 +31,12 @@ CONNECTION_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 5
 
 # libpq's own names, for the part of DATABASE_URL after the question mark.
-LIBPQ_OPTIONS = frozenset(
-    [
-        "application_name",
-        "channel_binding",
-        "client_encoding",
-        "connect_timeout",
-        "gssencmode",
-        "keepalives",
-        "keepalives_count",
-        "keepalives_idle",
-        "keepalives_interval",
-        "options",
-        "sslcert",
-        "sslcrl",
-        "sslkey",
-        "sslmode",
-        "sslnegotiation",
-        "sslpassword",
-        "sslrootcert",
-        "target_session_attrs",
-        "tcp_user_timeout",
-    ]
-)
+LIBPQ_OPTIONS = {
+    *("application_name", "channel_binding", "client_encoding", "connect_timeout", "options"),
+    *("gssencmode", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval"),
+    *("sslcert", "sslcrl", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert"),
+    *("target_session_attrs", "tcp_user_timeout"),
+}
 
 _LINE = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$")
 
@@ -188,10 +171,14 @@ def redis_url() -> str:
             "REDIS_URL must start with redis://, rediss:// or unix://, "
             "such as redis://localhost:6379/0."
         )
-    missing = not parts.path.strip("/") if parts.scheme == "unix" else not parts.hostname
-    if missing:
-        what = "the socket's path" if parts.scheme == "unix" else "the server's name"
-        raise ImproperlyConfigured(f"REDIS_URL lacks {what}, such as redis://localhost:6379/0.")
+    if parts.scheme == "unix" and not parts.path.strip("/"):
+        raise ImproperlyConfigured(
+            "REDIS_URL lacks the socket's path, such as unix:///run/redis.sock?db=0."
+        )
+    if parts.scheme != "unix" and not parts.hostname:
+        raise ImproperlyConfigured(
+            "REDIS_URL lacks the server's name, such as redis://localhost:6379/0."
+        )
     return url
 
 
@@ -244,7 +231,11 @@ def _split(name: str, url: str) -> SplitResult:
         # Reading the port is what checks it.
         _ = parts.port
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is no valid address: {error}.") from None
+        # Python quotes what it took for the port: part of a password, if that holds a slash.
+        reason = str(error) if "out of range" in str(error) else "its port is not a number"
+        raise ImproperlyConfigured(
+            f"{name} is no valid address: {reason} (in a password, write / as %2F and @ as %40)."
+        ) from None
     return parts
 
 
