@@ -59,12 +59,12 @@ def test_all_problems_come_at_once_with_their_paths() -> None:
         "odd key": 1,
     }
     assert check(params) == [
-        ("$.contact", "missing", "This parameter is required."),
-        ("$.level", "value", "One of 'gold' or 'silver' was expected."),
-        ("$.tags[1]", "type", "A text was expected."),
-        ("$.address.city", "missing", "This parameter is required."),
-        ("$.address.zip", "value", "A text that matches ^[0-9]{5}$ was expected."),
-        ('$["odd key"]', "unknown_field", "There is no such parameter."),
+        ("$.contact", "field.missing", "This parameter is required."),
+        ("$.level", "field.invalid", "One of 'gold' or 'silver' was expected."),
+        ("$.tags[1]", "field.type", "A text was expected."),
+        ("$.address.city", "field.missing", "This parameter is required."),
+        ("$.address.zip", "field.invalid", "A text that matches ^[0-9]{5}$ was expected."),
+        ('$["odd key"]', "field.unknown", "There is no such parameter."),
     ]
 
 
@@ -75,7 +75,7 @@ def test_what_a_template_fills_in_is_not_judged_before_the_run() -> None:
         "tags": "{{ input.tags }}",
         "address": {"zip": "{{ input.zip }}", "city": 5},
     }
-    assert check(params) == [("$.address.city", "type", "A text was expected.")]
+    assert check(params) == [("$.address.city", "field.type", "A text was expected.")]
     assert [path for path, _, _ in check(params, partial=False)] == [
         "$.contact",
         "$.level",
@@ -87,7 +87,7 @@ def test_what_a_template_fills_in_is_not_judged_before_the_run() -> None:
 
 def test_a_missing_parameter_is_missing_beside_a_template_too() -> None:
     assert check({"tags": ["{{ input.tag }}"]}) == [
-        ("$.contact", "missing", "This parameter is required.")
+        ("$.contact", "field.missing", "This parameter is required.")
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_template_for_all_parameters_is_not_judged() -> None:
 )
 def test_parameters_that_are_no_object(params: object, kind: str) -> None:
     assert check(params) == [
-        ("$", "type", f"The parameters are an object with names and values, not {kind}.")
+        ("$", "field.type", f"The parameters are an object with names and values, not {kind}.")
     ]
 
 
@@ -109,8 +109,8 @@ def test_validate_names_every_problem_without_quoting_values() -> None:
     with pytest.raises(InvalidParams) as caught:
         ACTION.validate({"contact": 0, "level": "s3cret"})
     assert caught.value.problems == [
-        Problem("$.contact", "value", "A number of at least 1 was expected."),
-        Problem("$.level", "value", "One of 'gold' or 'silver' was expected."),
+        Problem("$.contact", "field.invalid", "A number of at least 1 was expected."),
+        Problem("$.level", "field.invalid", "One of 'gold' or 'silver' was expected."),
     ]
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -139,7 +139,7 @@ def test_the_members_of_a_union_leave_no_trace_in_the_path() -> None:
 
     action = Action(name="pay", function=call, schema=Pay)
     assert action.check_params({"source": {"kind": "bank"}}, partial=True) == [
-        Problem("$.source.iban", "missing", "This parameter is required.")
+        Problem("$.source.iban", "field.missing", "This parameter is required.")
     ]
     assert action.check_params({"source": {"kind": "{{ input.kind }}"}}, partial=True) == []
 
@@ -157,7 +157,7 @@ def test_a_validator_that_speaks_for_itself_is_quoted() -> None:
 
     action = Action(name="range", function=call, schema=Range)
     assert action.check_params({"low": 2, "high": 1}, partial=True) == [
-        Problem("$", "value", "low must not be above high.")
+        Problem("$", "field.invalid", "low must not be above high.")
     ]
 
 

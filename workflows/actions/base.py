@@ -146,7 +146,9 @@ class InvalidParams(ValueError):
 
 def _not_an_object(params: object) -> Problem:
     return Problem(
-        "$", "type", f"The parameters are an object with names and values, not {_kind(params)}."
+        "$",
+        "field.type",
+        f"The parameters are an object with names and values, not {_kind(params)}.",
     )
 
 

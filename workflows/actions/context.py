@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from autopilot.common import clock
+from autopilot.common.storable import text
 from workflows.actions.base import TerminalActionError
 
 logger = structlog.get_logger(__name__)
@@ -84,7 +85,7 @@ class StepLog:
         line = LoggedLine(
             at=clock.now(),
             level=LogLevel(level),
-            event=_clean_text(str(event))[: self._max_event_length],
+            event=text(str(event))[: self._max_event_length],
             fields=self._bounded(fields),
         )
         with self._lock:
@@ -97,16 +98,11 @@ class StepLog:
         write("action.log", text=line.event, fields=line.fields, **self._bound)
 
     def _bounded(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {_clean_text(str(key)): _plain(value) for key, value in fields.items()}
+        plain = {text(str(key)): _plain(value) for key, value in fields.items()}
         size = len(json.dumps(plain, ensure_ascii=False).encode())
         if size > self._max_fields_bytes:
             return {"left_out": f"{size} bytes of fields; the limit is {self._max_fields_bytes}."}
         return plain
-
-
-def _clean_text(text: str) -> str:
-    # jsonb takes neither NUL nor lone surrogates; a log line is no reason to fail a step.
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
@@ -122,12 +118,12 @@ def _plain(value: Any, depth: int = 0) -> Any:
         case float():
             return float(value) if math.isfinite(value) else str(value)
         case str():
-            return _clean_text(value)
+            return text(value)
         case Mapping():
-            return {_clean_text(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+            return {text(str(key)): _plain(item, depth + 1) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_plain(item, depth + 1) for item in value]
-    return _clean_text(str(value))
+    return text(str(value))
 
 
 class Done:

@@ -69,12 +69,12 @@ def _follow(params: object, location: Sequence[str | int]) -> tuple[list[str | i
 
 def _code(kind: str) -> str:
     if kind == "missing":
-        return "missing"
+        return "field.missing"
     if kind == "extra_forbidden":
-        return "unknown_field"
+        return "field.unknown"
     if kind.endswith(("_type", "_parsing", "_attributes_type")):
-        return "type"
-    return "value"
+        return "field.type"
+    return "field.invalid"
 
 
 def _count(bound: str, number: int, one: str, many: str) -> str:

@@ -1,0 +1,85 @@
+"""What is read of workflows and versions; every list starts with `visible_to`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+
+from autopilot.accounts.actors import Actor
+from autopilot.accounts.roles import Permission
+from workflows.versioning.states import STARTABLE, VersionState
+
+if TYPE_CHECKING:
+    from workflows.models import Workflow, WorkflowVersion  # noqa: F401 - named in the bases below
+
+HIGHEST_FIRST = ("-major", "-minor", "-patch")
+
+
+def _versions() -> QuerySet[Any]:
+    return apps.get_model("workflows", "WorkflowVersion")._default_manager.all()
+
+
+class WorkflowQuerySet(models.QuerySet["Workflow"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """The workflows that `actor` may see."""
+        return self.all() if actor.may(Permission.WORKFLOW_VIEW) else self.none()
+
+    def search(self, text: str) -> Self:
+        """Every word of `text` is somewhere in slug, name or description."""
+        found = self
+        for word in text.split():
+            found = found.filter(
+                Q(slug__icontains=word) | Q(name__icontains=word) | Q(description__icontains=word)
+            )
+        return found
+
+    def labelled(self, key: str, value: str | None = None) -> Self:
+        """With the label `key`, and with this `value` if one is given."""
+        if value is None:
+            return self.filter(labels__has_key=key)
+        return self.filter(labels__contains={key: value})
+
+    def with_version_in(self, state: VersionState) -> Self:
+        """With at least one version in `state`."""
+        versions = _versions().filter(workflow=OuterRef("pk"), state=state)
+        return self.filter(Exists(versions))
+
+    def with_live_version(self) -> Self:
+        """Annotate `live_version` and `live_version_id` (the highest published version) and
+        `draft_version`; each None where there is none."""
+        live = (
+            _versions()
+            .filter(workflow=OuterRef("pk"), state=VersionState.PUBLISHED)
+            .order_by(*HIGHEST_FIRST)
+        )
+        draft = _versions().filter(workflow=OuterRef("pk"), state=VersionState.DRAFT)
+        return self.annotate(
+            live_version=Subquery(live.values("version")[:1]),
+            live_version_id=Subquery(live.values("pk")[:1]),
+            draft_version=Subquery(draft.values("version")[:1]),
+        )
+
+
+class WorkflowVersionQuerySet(models.QuerySet["WorkflowVersion"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """The versions of the workflows that `actor` may see."""
+        return self.all() if actor.may(Permission.WORKFLOW_VIEW) else self.none()
+
+    def highest_first(self) -> Self:
+        """By precedence, not by text: 1.10.0 stands before 1.9.0."""
+        return self.order_by(*HIGHEST_FIRST)
+
+    def published(self) -> Self:
+        """Those that a start without a version number chooses from."""
+        return self.filter(state=VersionState.PUBLISHED)
+
+    def startable(self) -> Self:
+        """Those that a start may name."""
+        return self.filter(state__in=STARTABLE)
+
+    def frozen(self) -> Self:
+        """Everything that was ever published."""
+        return self.exclude(state=VersionState.DRAFT)
