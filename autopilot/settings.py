@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -126,6 +127,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "var" / "static"
 # Finders serve the apps' own files too, so a clone needs no collectstatic before its first page.
 WHITENOISE_USE_FINDERS = True
+warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -167,6 +169,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    # One name for each list of choices, wherever a field uses it.
+    "ENUM_NAME_OVERRIDES": {
+        "HealthState": "monitoring.health.CHOICES",
+        "Role": "autopilot.accounts.roles.ROLE_CHOICES",
+        "Permission": "autopilot.accounts.roles.PERMISSION_CHOICES",
+    },
     "COMPONENT_SPLIT_REQUEST": True,
 }
 

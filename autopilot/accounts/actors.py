@@ -74,7 +74,7 @@ def actor_of(
     elif getattr(user, "is_superuser", False):
         permissions = None
     else:
-        permissions = frozenset(user.get_all_permissions())  # type: ignore[union-attr]
+        permissions = frozenset(user.get_all_permissions())  # type: ignore[attr-defined]
     return Actor(
         kind=ActorKind.USER,
         id=user.pk,

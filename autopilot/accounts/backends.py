@@ -58,8 +58,14 @@ class LockoutMixin:
             LoginAttempt.objects.filter(**key).delete()
         return user
 
-    async def aauthenticate(self, request: HttpRequest | None, **credentials: Any) -> Any:
-        return await sync_to_async(self.authenticate)(request, **credentials)
+    async def aauthenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return await sync_to_async(self.authenticate)(request, username, password, **kwargs)
 
 
 class PasswordBackend(LockoutMixin, ModelBackend):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import update_last_login
@@ -91,7 +91,7 @@ def rotate_tokens(*, refresh: str) -> TokenPair:
     spent = read_token(RefreshToken, refresh)
     user = user_of(spent)
     # Two requests with one token: the unique row of the blacklist lets in only the first.
-    _, first = spent.blacklist()
+    _, first = cast("tuple[BlacklistedToken, bool]", spent.blacklist())
     if not first:
         raise TokenInvalid("The refresh token was used before.")
     fresh = RefreshToken.for_user(user)

@@ -37,7 +37,6 @@ class RequestIdMiddleware(MiddlewareMixin):
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         response[REQUEST_ID_HEADER] = getattr(request, "request_id", "")
-        structlog.contextvars.clear_contextvars()
         return response
 
 

@@ -40,7 +40,7 @@ def client_address(request: HttpRequest | Request) -> str:
     forwarded = [part for part in forwarded if part]
     if not forwarded:
         return remote
-    return forwarded[-min(proxies, len(forwarded))][:64]
+    return str(forwarded[-min(proxies, len(forwarded))][:64])
 
 
 def is_api(request: HttpRequest | Request) -> bool:

@@ -13,15 +13,13 @@ from rest_framework.views import APIView
 
 from monitoring import health
 
-_STATES = [state.value for state in health.State]
-
 
 class LiveSerializer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=["ok"])
+    status = serializers.CharField(help_text="Always `ok`.")
 
 
 class DependencySerializer(serializers.Serializer[Any]):
-    state = serializers.ChoiceField(choices=_STATES)
+    state = serializers.ChoiceField(choices=health.CHOICES)
     message = serializers.CharField()
 
 
@@ -31,7 +29,7 @@ class DependenciesSerializer(serializers.Serializer[Any]):
 
 
 class ReadySerializer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=_STATES)
+    status = serializers.ChoiceField(choices=health.CHOICES)
     dependencies = DependenciesSerializer()
 
 

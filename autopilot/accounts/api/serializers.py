@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from autopilot.accounts.roles import Permission, Role
+from autopilot.accounts.roles import PERMISSION_CHOICES, ROLE_CHOICES
 
 _TOKEN_LENGTH = 4096
 
@@ -45,8 +45,8 @@ class UserSerializer(serializers.Serializer[Any]):
 
 class MeSerializer(serializers.Serializer[Any]):
     user = UserSerializer()
-    roles = serializers.ListField(child=serializers.ChoiceField(choices=[r.value for r in Role]))
+    roles = serializers.ListField(child=serializers.ChoiceField(choices=ROLE_CHOICES))
     permissions = serializers.ListField(
-        child=serializers.ChoiceField(choices=[p.value for p in Permission]),
+        child=serializers.ChoiceField(choices=PERMISSION_CHOICES),
         help_text="What the product asks for and you hold.",
     )

@@ -130,7 +130,7 @@ def _of_drf(exc: drf.APIException) -> DomainError:
     if isinstance(exc, drf.UnsupportedMediaType):
         return UnsupportedMediaType()
     if isinstance(exc, drf.Throttled):
-        return TooManyRequests(retry_after_seconds=math.ceil(exc.wait or 1))
+        return TooManyRequests(retry_after_seconds=math.ceil(getattr(exc, "wait", None) or 1))
     return _of_status(exc)
 
 

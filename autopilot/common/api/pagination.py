@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db.models import Model, QuerySet
+from rest_framework import exceptions as drf
 from rest_framework import pagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -32,15 +33,11 @@ class PageNumberPagination(pagination.PageNumberPagination):
     max_page_size = 200
 
     def paginate_queryset(
-        self, queryset: QuerySet[_M], request: Request, view: APIView | None = None
-    ) -> list[_M] | None:
+        self, queryset: Any, request: Request, view: APIView | None = None
+    ) -> list[Any] | None:
         try:
             return super().paginate_queryset(queryset, request, view)
-        except NotFound:
-            raise
-        except Exception as error:
-            if getattr(error, "status_code", None) != 404:
-                raise
+        except drf.NotFound as error:
             page = request.query_params.get(self.page_query_param, "")
             raise NotFound(f"There is no page {page[:20]!r} of this list.") from error
 
@@ -83,8 +80,8 @@ class CursorPagination(pagination.BasePagination):
     ordering = "-id"
 
     def paginate_queryset(
-        self, queryset: QuerySet[_M], request: Request, view: APIView | None = None
-    ) -> list[_M]:
+        self, queryset: Any, request: Request, view: APIView | None = None
+    ) -> list[Any]:
         self.request = request
         ordering = str(getattr(view, "cursor_ordering", self.ordering))
         self.field = ordering.lstrip("-")

@@ -44,16 +44,22 @@ class HasPermissions(BasePermission):
 
 def _required(request: Request, view: APIView) -> Iterable[str]:
     declared: Mapping[str, Any] = getattr(view, "required_permissions", {})
-    # A viewset has no action for a method it does not route; the 405 comes after this check.
     action = getattr(view, "action", None) or (request.method or "").lower()
     if action in {"options", "metadata", "head"} and action not in declared:
         action = "list" if "list" in declared else "get"
     if action not in declared:
-        if getattr(view, "action_map", None) is not None and view.action is None:  # type: ignore[attr-defined]
+        if not _answers(request, view):
             return ()
         raise PermissionDenied(f"{type(view).__name__} declares no permission for {action!r}.")
     required = declared[action]
     return (required,) if isinstance(required, str) else tuple(required)
+
+
+def _answers(request: Request, view: APIView) -> bool:
+    """Whether the view knows the method; if not, the 405 that follows says it better."""
+    if getattr(view, "action_map", None) is not None:
+        return getattr(view, "action", None) is not None
+    return hasattr(view, (request.method or "").lower())
 
 
 # The project's default: a view that declares nothing lets nobody in.
