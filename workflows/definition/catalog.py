@@ -1,0 +1,37 @@
+"""What validation wants to know about registered actions; the registry satisfies it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from autopilot.common.problems import Problem
+
+
+class ActionInfo(Protocol):
+    """One registered action."""
+
+    @property
+    def name(self) -> str:
+        """Dotted name, such as `http.request`."""
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether a call may be repeated when nobody knows if it happened."""
+
+    def check_params(self, params: dict[str, Any], *, partial: bool) -> list[Problem]:
+        """What is wrong with parameters, with paths relative to `$`.
+
+        partial: only the literal parameters are given, templates stand for the others; a
+        parameter that is not given is no problem then.
+        """
+
+
+class ActionCatalog(Protocol):
+    """The registered actions by name."""
+
+    def get(self, name: str) -> ActionInfo | None:
+        """The action, or None when there is none of that name."""
+
+    def names(self) -> Iterable[str]:
+        """All names, to suggest the nearest."""
