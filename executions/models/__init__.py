@@ -1,0 +1,18 @@
+"""Rows of what is running."""
+
+from executions.models.execution import ENDED_VALUES, Execution, Kind, Priority
+from executions.models.history import LogLine, StateTransition, StepExecution
+from executions.models.inbox import InboxMessage
+from executions.models.worker import Worker
+
+__all__ = [
+    "ENDED_VALUES",
+    "Execution",
+    "InboxMessage",
+    "Kind",
+    "LogLine",
+    "Priority",
+    "StateTransition",
+    "StepExecution",
+    "Worker",
+]

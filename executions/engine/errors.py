@@ -1,0 +1,56 @@
+"""Errors of a running execution: plain data with a dotted code, never a traceback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+EXPRESSION: Final = "expression"
+TIMEOUT_STEP: Final = "timeout.step"
+VALIDATION_INPUT: Final = "validation.input"
+VALIDATION_OUTPUT: Final = "validation.output"
+LIMIT_STEPS: Final = "limit.steps"
+LIMIT_INPUT: Final = "limit.input"
+LIMIT_OUTPUT: Final = "limit.output"
+LIMIT_VARIABLES: Final = "limit.variables"
+WORKER_LOST: Final = "worker.lost"
+CHOICE_NO_MATCH: Final = "choice.no_match"
+WAIT_INVALID: Final = "wait.invalid"
+ACTION_UNKNOWN: Final = "action.Unknown"
+ACTION_CRASHED: Final = "action.Crashed"
+ENGINE_INTERNAL: Final = "engine.internal"
+
+MAX_MESSAGE_CHARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """What went wrong: `code` for machines, `message` for people, `details` as plain JSON."""
+
+    code: str
+    message: str
+    step: str | None = None
+    attempt: int = 1
+    details: dict[str, Any] = field(default_factory=dict)
+    retryable: bool = False
+
+    def at(self, step: str, attempt: int) -> ErrorInfo:
+        return replace(self, step=step, attempt=attempt)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "message": self.message[:MAX_MESSAGE_CHARS],
+            "step": self.step,
+            "attempt": self.attempt,
+            "details": self.details,
+            "retryable": self.retryable,
+        }
+
+
+class EngineError(Exception):
+    """Something in a step went wrong in a way that the definition may react to."""
+
+    def __init__(self, info: ErrorInfo) -> None:
+        self.info = info
+        super().__init__(info.message)

@@ -1,0 +1,75 @@
+"""What can happen to an execution, as the planner hears of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from executions.engine.errors import ErrorInfo
+from executions.engine.payload import NULL, Payload
+
+
+class Verb(StrEnum):
+    """What somebody may ask of an execution; the kinds of inbox messages."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A worker has become the owner and asks what to do with what it found.
+
+    lost_call: the step's action may have been called by an owner that died, and must not be
+    called again blindly.
+    """
+
+    lost_call: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """The plan before this one stopped in the middle, to let others have a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One line an action logged."""
+
+    level: str
+    event: str
+    fields: dict[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CallSucceeded:
+    """The current step's action returned."""
+
+    output: Payload
+    params: Payload = NULL
+    log: tuple[LogRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """The current step's action ended with an error."""
+
+    error: ErrorInfo
+    params: Payload = NULL
+    log: tuple[LogRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asked something: one message of the inbox."""
+
+    verb: Verb
+    actor: str
+    reason: str = ""
+
+
+Event = Claimed | Continued | CallSucceeded | CallFailed | Asked

@@ -1,0 +1,397 @@
+"""How each type of step is taken: one function a type, in a registry.
+
+A function looks at the step and the data and says where that leads (an outcome). The planner
+follows outcomes; it knows no step types.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from executions.engine.commands import Call, RecordStep, SetVariables
+from executions.engine.errors import (
+    CHOICE_NO_MATCH,
+    EXPRESSION,
+    LIMIT_VARIABLES,
+    TIMEOUT_STEP,
+    VALIDATION_OUTPUT,
+    WAIT_INVALID,
+    EngineError,
+    ErrorInfo,
+)
+from executions.engine.events import CallFailed, CallSucceeded, LogRecord
+from executions.engine.payload import NULL, Payload, encode
+from executions.engine.snapshot import Phase, Position, StepFact, scope_of
+from executions.engine.states import StepState
+from executions.engine.working import Working
+from workflows.definition.compiled import (
+    ActionConfig,
+    ChoiceConfig,
+    CompiledDefinition,
+    CompiledStep,
+    FailConfig,
+    SucceedConfig,
+    TransformConfig,
+    WaitConfig,
+)
+from workflows.definition.durations import parse_duration
+from workflows.definition.expressions import Expression, ExpressionError
+from workflows.definition.templates import Template
+
+MAX_WAIT = timedelta(days=3660)
+ERROR_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
+MAX_ERROR_CODE_CHARS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """The step's action is to be called."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeping:
+    """The step waits for a moment."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The step is over; another one follows, or the end of the scope (None)."""
+
+    step_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The step ended its scope; None = with the default output."""
+
+    output: Payload | None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The step failed, and nothing in the definition catches that."""
+
+    error: ErrorInfo
+
+
+Outcome = Calling | Sleeping | Next | Ended | Broken
+
+
+def take(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    """Take the current step as far as it goes without the outside world."""
+    if position.phase is Phase.CALL:
+        return Calling(position)
+    if position.wait_until is not None and now < position.wait_until:
+        return Sleeping(position.wait_until)
+    if position.phase is Phase.TIMER:
+        return complete(working, step, position, NULL, now)
+    if position.phase is Phase.EXPIRY:
+        message = f"The step did not end within {step.timeout}."
+        return fail(working, step, position, ErrorInfo(TIMEOUT_STEP, message, retryable=True), now)
+    try:
+        if step.when is not None and not evaluate(step.when, working, position):
+            return _skip(working, step, position, now)
+        return _TYPES[type(step.config)](working, step, position, now)
+    except EngineError as error:
+        return fail(working, step, position, error.info, now)
+
+
+def call_again(working: Working, position: Position) -> None:
+    """Ask for the call of the current step's action, as it stands."""
+    working.add(Call(position))
+
+
+def end_call(
+    working: Working,
+    step: CompiledStep,
+    position: Position,
+    event: CallSucceeded | CallFailed,
+    now: datetime,
+) -> Outcome:
+    """Take in what the action of the current step came to."""
+    if isinstance(event, CallFailed):
+        return fail(working, step, position, event.error, now, params=event.params, log=event.log)
+    return complete(
+        working,
+        step,
+        position,
+        event.output,
+        now,
+        params=event.params,
+        log=event.log,
+        is_output=True,
+    )
+
+
+def complete(
+    working: Working,
+    step: CompiledStep,
+    position: Position,
+    output: Payload,
+    now: datetime,
+    *,
+    params: Payload = NULL,
+    log: tuple[LogRecord, ...] = (),
+    is_output: bool = False,
+) -> Outcome:
+    """The step succeeded: record it and set what it assigns."""
+    before = working.snapshot.steps.get(position.step_id)
+    working.set_fact(
+        position.step_id, StepFact(StepState.COMPLETED, output.value, None, position.attempt)
+    )
+    try:
+        variables = _assigned(working, step, position)
+    except EngineError as error:
+        if before is not None:
+            working.set_fact(position.step_id, before)
+        return fail(working, step, position, error.info, now, params=params, output=output, log=log)
+    record = _row(step, position, StepState.COMPLETED, now, params, output, log=log)
+    working.record(record, is_output=is_output)
+    if variables is not None:
+        working.set_variables(variables)
+    return Next(step.next)
+
+
+def fail(
+    working: Working,
+    step: CompiledStep,
+    position: Position,
+    error: ErrorInfo,
+    now: datetime,
+    *,
+    params: Payload = NULL,
+    output: Payload = NULL,
+    log: tuple[LogRecord, ...] = (),
+) -> Outcome:
+    """The step failed: record it; without a catch its scope fails with it."""
+    placed = error.at(step.id, position.attempt)
+    record = _row(step, position, StepState.FAILED, now, params, output, placed, log)
+    working.record(record, is_output=False)
+    return Broken(placed)
+
+
+def abandon(working: Working, now: datetime) -> None:
+    """The execution is cancelled: the step it stands at, if begun, ends CANCELLED."""
+    position = working.snapshot.position
+    if position is None or position.phase is Phase.ENTER:
+        return
+    step = working.snapshot.definition.steps[position.step_id]
+    record = _row(step, position, StepState.CANCELLED, now, NULL, NULL)
+    working.record(record, is_output=False)
+
+
+def check_result(definition: CompiledDefinition, output: Payload) -> None:
+    """Raise EngineError `validation.output` if the result breaks the output schema."""
+    if definition.output_schema is None:
+        return
+    problems = definition.output_schema.problems(output.value)
+    if problems:
+        message = f"The output breaks the output schema at {problems[0].path}: "
+        details = {"problems": [each.as_dict() for each in problems]}
+        raise EngineError(
+            ErrorInfo(VALIDATION_OUTPUT, message + problems[0].message, details=details)
+        )
+
+
+def evaluate(expression: Expression, working: Working, position: Position) -> Any:
+    """An expression's value at this step; `now()` is when the step was entered."""
+    try:
+        return expression.evaluate(scope_of(working.snapshot), now=position.started_at)
+    except ExpressionError as error:
+        raise EngineError(_expression_error(error)) from None
+
+
+def render(template: Template, scope: Mapping[str, Any], now: datetime) -> Any:
+    """A template's value. Raises EngineError `expression`."""
+    try:
+        return template.render(scope, now=now)
+    except ExpressionError as error:
+        raise EngineError(_expression_error(error)) from None
+
+
+def _expression_error(error: ExpressionError) -> ErrorInfo:
+    details = {"expression": error.source, "path": error.path}
+    return ErrorInfo(EXPRESSION, error.message, details=details)
+
+
+def _render(template: Template, working: Working, position: Position) -> Any:
+    return render(template, scope_of(working.snapshot), position.started_at)
+
+
+def _row(
+    step: CompiledStep,
+    position: Position,
+    state: StepState,
+    now: datetime,
+    params: Payload,
+    output: Payload,
+    error: ErrorInfo | None = None,
+    log: tuple[LogRecord, ...] = (),
+) -> RecordStep:
+    return RecordStep(
+        seq=position.seq,
+        step_id=step.id,
+        name=step.name,
+        type=step.type.value,
+        state=state,
+        started_at=position.started_at,
+        ended_at=max(now, position.started_at),
+        attempt=position.attempt,
+        params=params,
+        output=output,
+        error=error,
+        log=log,
+    )
+
+
+def _skip(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    working.record(_row(step, position, StepState.SKIPPED, now, NULL, NULL), is_output=False)
+    return Next(step.next)
+
+
+def _assigned(working: Working, step: CompiledStep, position: Position) -> SetVariables | None:
+    """What the variables become. All templates see the variables as they were before."""
+    if not step.assign:
+        return None
+    values = {name: _render(template, working, position) for name, template in step.assign}
+    variables = {**working.snapshot.vars, **values}
+    payload = encode(
+        variables,
+        limit=working.snapshot.max_output_bytes,
+        what="The variables of the execution",
+        size_code=LIMIT_VARIABLES,
+    )
+    return SetVariables(variables, payload)
+
+
+def _action(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    calling = position.at(Phase.CALL)
+    working.move(calling)
+    return Calling(calling)
+
+
+def _transform(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    config = step.config
+    assert isinstance(config, TransformConfig)
+    output = _encoded(working, step, _render(config.output, working, position))
+    return complete(working, step, position, output, now, is_output=True)
+
+
+def _choice(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    config = step.config
+    assert isinstance(config, ChoiceConfig)
+    for branch in config.choices:
+        if evaluate(branch.when, working, position):
+            target = branch.target
+            break
+    else:
+        if not config.has_default:
+            message = "No choice matched and there is no default."
+            raise EngineError(ErrorInfo(CHOICE_NO_MATCH, message))
+        target = config.default
+    output = _encoded(working, step, {"next": target})
+    outcome = complete(working, step, position, output, now)
+    return Next(target) if isinstance(outcome, Next) else outcome
+
+
+def _wait(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    until = _wait_until(working, step, position)
+    expiry = position.started_at + step.timeout if step.timeout else None
+    phase = Phase.TIMER
+    if expiry is not None and expiry < until:
+        until, phase = expiry, Phase.EXPIRY
+    waiting = position.at(phase, wait_until=until)
+    working.move(waiting)
+    return take(working, step, waiting, now)
+
+
+def _wait_until(working: Working, step: CompiledStep, position: Position) -> datetime:
+    config = step.config
+    assert isinstance(config, WaitConfig)
+    if config.until is not None:
+        return _moment(_render(config.until, working, position))
+    duration = config.duration
+    if isinstance(duration, Template):
+        duration = _duration(_render(duration, working, position))
+    assert duration is not None
+    if duration > MAX_WAIT:
+        raise _bad_wait(f"A wait of {duration} is longer than {MAX_WAIT.days} days.")
+    return position.started_at + duration
+
+
+def _bad_wait(message: str) -> EngineError:
+    return EngineError(ErrorInfo(WAIT_INVALID, message))
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value) or not 0 <= value <= MAX_WAIT.total_seconds():
+            raise _bad_wait(f"A duration of {value} seconds is not between 0 and ten years.")
+        return timedelta(seconds=value)
+    try:
+        return parse_duration(value)
+    except (ValueError, TypeError) as error:
+        raise _bad_wait(f"The duration cannot be read: {error}") from None
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        raise _bad_wait(
+            f"`until` is {value!r:.100}; an ISO 8601 timestamp such as "
+            "2030-01-31T12:00:00Z was expected."
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    if not 1970 <= moment.year <= 9000:
+        raise _bad_wait(f"`until` is {value!r:.100}, which is out of range.")
+    return moment.astimezone(UTC)
+
+
+def _succeed(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    config = step.config
+    assert isinstance(config, SucceedConfig)
+    output = None
+    if config.output is not None:
+        output = _encoded(working, step, _render(config.output, working, position))
+    outcome = complete(working, step, position, output or NULL, now)
+    return Ended(output) if isinstance(outcome, Next) else outcome
+
+
+def _fail_step(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    config = step.config
+    assert isinstance(config, FailConfig)
+    code = _render(config.error, working, position)
+    message = _render(config.message, working, position)
+    if not isinstance(code, str) or not ERROR_CODE.fullmatch(code[: MAX_ERROR_CODE_CHARS + 1]):
+        problem = f"`error` came to {code!r:.100}; a dotted code such as `refund.too_late` fits."
+        raise EngineError(ErrorInfo(EXPRESSION, problem))
+    text = message if isinstance(message, str) else str(message)
+    # What a designer writes may hold anything an expression can make; it must fit into jsonb.
+    encode([code, text], limit=working.snapshot.max_output_bytes, what="The error")
+    return fail(working, step, position, ErrorInfo(code, text), now)
+
+
+def _encoded(working: Working, step: CompiledStep, value: Any) -> Payload:
+    what = f"The output of step `{step.id}`"
+    return encode(value, limit=working.snapshot.max_output_bytes, what=what)
+
+
+_TYPES: Mapping[type, Callable[[Working, CompiledStep, Position, datetime], Outcome]] = {
+    ActionConfig: _action,
+    TransformConfig: _transform,
+    ChoiceConfig: _choice,
+    WaitConfig: _wait,
+    SucceedConfig: _succeed,
+    FailConfig: _fail_step,
+}

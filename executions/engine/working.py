@@ -1,0 +1,63 @@
+"""The planner's scratch pad: a copy of the snapshot that moves on with every command."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from executions.engine.commands import (
+    Command,
+    Move,
+    RecordStep,
+    SetVariables,
+    Transit,
+)
+from executions.engine.snapshot import Position, Snapshot, StepFact
+from executions.engine.states import State, StepState
+
+
+class Working:
+    """Collects commands and keeps the snapshot in step with them; the original stays as it was."""
+
+    __slots__ = ("commands", "snapshot")
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = copy(snapshot)
+        self.snapshot.steps = dict(snapshot.steps)
+        self.commands: list[Command] = []
+
+    def add(self, command: Command) -> None:
+        self.commands.append(command)
+
+    def move(self, position: Position | None) -> None:
+        """Stand at another step, or at another phase of the same one.
+
+        Only the last position of a plan becomes durable, so an earlier one leaves no command.
+        """
+        self.snapshot.position = position
+        if self.commands and isinstance(self.commands[-1], Move):
+            self.commands[-1] = Move(position)
+        else:
+            self.commands.append(Move(position))
+
+    def transit(self, target: State, reason: str, actor: str) -> None:
+        self.commands.append(Transit(self.snapshot.state, target, reason, actor))
+        self.snapshot.state = target
+
+    def set_fact(self, step_id: str, fact: StepFact) -> None:
+        steps = self.snapshot.steps
+        assert isinstance(steps, dict)
+        steps[step_id] = fact
+
+    def record(self, command: RecordStep, *, is_output: bool) -> None:
+        self.commands.append(command)
+        error = command.error.as_dict() if command.error else None
+        self.set_fact(
+            command.step_id,
+            StepFact(command.state, command.output.value, error, command.attempt),
+        )
+        if is_output and command.state is StepState.COMPLETED:
+            self.snapshot.last_output = command.output.value
+
+    def set_variables(self, command: SetVariables) -> None:
+        self.commands.append(command)
+        self.snapshot.vars = command.variables

@@ -1,0 +1,48 @@
+"""What can be wrong with a request about an execution."""
+
+from __future__ import annotations
+
+from autopilot.common.errors import Conflict, Invalid, NotFound
+
+
+class InputInvalid(Invalid):
+    """The input breaks the workflow's input schema."""
+
+    code = "validation.input"
+
+
+class InputTooLarge(Invalid):
+    """The input is larger than an execution may start with."""
+
+    code = "limit.input"
+    status = 413
+
+
+class StartInvalid(Invalid):
+    """The execution cannot be started as asked."""
+
+    code = "execution.start_invalid"
+
+
+class IdempotencyConflict(Conflict):
+    """This idempotency key was used before, for a different request."""
+
+    code = "idempotency.conflict"
+
+
+class ExecutionEnded(Conflict):
+    """The execution has ended; nothing can be asked of it any more."""
+
+    code = "execution.ended"
+
+
+class TransitionRefused(Conflict):
+    """The execution is in a state that does not allow this."""
+
+    code = "execution.state"
+
+
+class ExecutionNotFound(NotFound):
+    """There is no such execution, or you may not see it."""
+
+    code = "execution.not_found"

@@ -1,0 +1,260 @@
+"""The execution: one run of one version of a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django_fsm import FSMField, transition
+
+from executions.engine.states import ENDED, TRANSITIONS, State
+from executions.querysets import ExecutionQuerySet
+from workflows.models import Workflow, WorkflowVersion
+
+
+class Priority(models.IntegerChoices):
+    """Which of the ready executions go first; a claim serves all four, the higher more often."""
+
+    LOW = 0, "low"
+    NORMAL = 1, "normal"
+    HIGH = 2, "high"
+    URGENT = 3, "urgent"
+
+
+class Kind(models.TextChoices):
+    """What an execution is to its parent."""
+
+    ROOT = "root", "root"
+    BRANCH = "branch", "branch"
+    ITEM = "item", "item"
+    CHILD = "child", "child"
+
+
+STATE_VALUES = [state.value for state in State]
+ENDED_VALUES = sorted(state.value for state in ENDED)
+
+
+class Execution(models.Model):
+    """One run of a workflow's version, or of a branch or an item inside such a run.
+
+    The row says where the run stands; what has happened is in its steps and transitions. After the
+    start only services, claims and the ledger write it, and while it has an owner only claims and
+    the owner do.
+    """
+
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.PROTECT, related_name="executions", db_index=False
+    )
+    version = models.ForeignKey(
+        WorkflowVersion, on_delete=models.PROTECT, related_name="executions"
+    )
+
+    # Where it stands.
+    state = FSMField(
+        default=State.INITIALIZED.value,
+        protected=True,
+        choices=[(value, value) for value in STATE_VALUES],
+        max_length=16,
+    )
+    reason = models.CharField(max_length=200, blank=True, default="")
+    error_code = models.CharField(max_length=100, blank=True, default="")
+    current_step = models.CharField(max_length=64, blank=True, default="")
+    current_seq = models.PositiveIntegerField(default=0)
+    current_phase = models.CharField(max_length=16, blank=True, default="")
+    current_attempt = models.PositiveIntegerField(default=1)
+    current_since = models.DateTimeField(null=True, blank=True)
+    wait_until = models.DateTimeField(null=True, blank=True)
+    steps_entered = models.PositiveIntegerField(default=0)
+
+    # Its data.
+    input = models.JSONField(default=dict, blank=True, null=True)
+    variables = models.JSONField(default=dict, blank=True)
+    output = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+
+    # Who may work on it, and when.
+    queue = models.CharField(max_length=64, default="default")
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
+    runnable_at = models.DateTimeField(null=True, blank=True)
+    owner = models.ForeignKey(
+        "executions.Worker",
+        on_delete=models.DO_NOTHING,
+        null=True,
+        blank=True,
+        related_name="owned",
+        db_index=False,
+    )
+    epoch = models.BigIntegerField(default=0)
+    claims = models.PositiveSmallIntegerField(default=0)
+    revision = models.BigIntegerField(default=0)
+    inbox_seq = models.BigIntegerField(default=0)
+    seen_seq = models.BigIntegerField(default=0)
+    transition_seq = models.PositiveIntegerField(default=0)
+    log_seq = models.PositiveIntegerField(default=0)
+
+    # What it is part of.
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.ROOT)
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="children",
+        db_index=False,
+    )
+    parent_step = models.CharField(max_length=64, blank=True, default="")
+    generation = models.PositiveIntegerField(default=0)
+    item_index = models.PositiveIntegerField(null=True, blank=True)
+    depth = models.PositiveSmallIntegerField(default=0)
+    rerun_of = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="reruns"
+    )
+
+    # How it was asked for.
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    principal = models.CharField(max_length=150, blank=True, default="")
+    idempotency_key = models.CharField(max_length=200, blank=True, default="")
+    request_hash = models.CharField(max_length=64, blank=True, default="")
+    correlation_id = models.CharField(max_length=200, blank=True, default="")
+    labels = models.JSONField(default=dict, blank=True)
+    slot_key = models.CharField(max_length=200, blank=True, default="")
+    slot_held = models.BooleanField(default=False)
+    is_test = models.BooleanField(default=False)
+
+    created_at = models.DateTimeField()
+    start_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    deadline_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ExecutionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        permissions = [
+            ("start_execution", "Can start executions"),
+            ("control_execution", "Can pause, resume and cancel executions"),
+        ]
+        default_permissions = ("view",)
+        indexes = [
+            # The claim: the ready rows of one queue and priority, oldest first. Its condition also
+            # keeps blocked, owned and ended rows out, so it stays as small as the work to do.
+            models.Index(
+                fields=["queue", "priority", "runnable_at"],
+                condition=Q(owner__isnull=True, runnable_at__isnull=False),
+                name="execution_ready",
+            ),
+            # The clock: what falls due next, over all queues.
+            models.Index(
+                fields=["runnable_at"],
+                condition=Q(owner__isnull=True, runnable_at__isnull=False),
+                name="execution_due",
+            ),
+            # What a worker owns: freed in one statement when it is lost, swept after a reconnect.
+            models.Index(
+                fields=["owner"], condition=Q(owner__isnull=False), name="execution_owned"
+            ),
+            # Lists of one workflow, newest first; also serves the foreign key.
+            models.Index(fields=["workflow", "-id"], name="execution_of_workflow"),
+            # Lists by state, newest first, and the counts of the chips.
+            models.Index(fields=["state", "-id"], name="execution_by_state"),
+            # Roots, newest first: what lists show.
+            models.Index(fields=["-id"], condition=Q(parent__isnull=True), name="execution_roots"),
+            # The join: children of one generation that have not ended; also the tree.
+            models.Index(
+                fields=["parent", "parent_step", "generation", "state"],
+                condition=Q(parent__isnull=False),
+                name="execution_children",
+            ),
+            models.Index(
+                fields=["correlation_id"],
+                condition=~Q(correlation_id=""),
+                name="execution_correlation",
+            ),
+            # Taking and giving back concurrency slots, counted from rows.
+            models.Index(fields=["slot_key"], condition=Q(slot_held=True), name="execution_slots"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=STATE_VALUES), name="execution_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(priority__gte=0, priority__lte=3), name="execution_priority_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=ENDED_VALUES, ended_at__isnull=False)
+                | (~Q(state__in=ENDED_VALUES) & Q(ended_at__isnull=True)),
+                name="execution_ended_has_time",
+            ),
+            # Nothing that has ended is owned or ready: no claim can wake the dead.
+            models.CheckConstraint(
+                condition=~Q(state__in=ENDED_VALUES)
+                | Q(owner__isnull=True, runnable_at__isnull=True),
+                name="execution_ended_is_at_rest",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="root", parent__isnull=True)
+                | (~Q(kind="root") & Q(parent__isnull=False)),
+                name="execution_kind_matches_parent",
+            ),
+            # One execution per key, asker and workflow, whoever comes first.
+            models.UniqueConstraint(
+                fields=["workflow", "principal", "idempotency_key"],
+                condition=~Q(idempotency_key=""),
+                name="execution_idempotency",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Execution {self.pk}"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED_VALUES
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """From start to end in seconds; None while it has not done both."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+def _generate_transitions(model: type[Execution]) -> None:
+    """Give the model one FSM method per verb of the table in `engine/states.py`."""
+    field = cast("FSMField", model._meta.get_field("state"))
+    for action in dict.fromkeys(each.action for each in TRANSITIONS):
+        rows = [each for each in TRANSITIONS if each.action == action]
+        condition = rows[0].condition
+        method = transition(
+            field=field,
+            source=[row.source.value for row in rows],
+            target=rows[0].target.value,
+            conditions=[condition.holds],
+            permission=rows[0].permission,
+        )(_verb(action))
+        setattr(model, action, method)
+
+
+def _verb(action: str) -> Callable[..., None]:
+    def verb(self: Execution, *, reason: str = "") -> None:
+        self.reason = reason
+
+    verb.__name__ = verb.__qualname__ = action
+    verb.__doc__ = f"Take the transition `{action}`; the caller saves and records it."
+    return verb
+
+
+_generate_transitions(Execution)
+
+__all__ = ["ENDED_VALUES", "Execution", "Kind", "Priority"]

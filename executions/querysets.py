@@ -1,0 +1,58 @@
+"""Reads of what is running."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.expressions import RawSQL
+
+from autopilot.accounts.actors import Actor
+from autopilot.accounts.roles import Permission
+
+
+class ExecutionQuerySet(models.QuerySet[Any]):
+    """Executions, as lists and workers ask for them."""
+
+    def ready(self, now: datetime) -> Self:
+        """Those a worker may claim at this moment."""
+        return self.filter(owner__isnull=True, runnable_at__lte=now)
+
+    def roots(self) -> Self:
+        """Those that somebody started, without their branches, items and children."""
+        return self.filter(parent__isnull=True)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those the actor may see; none without the permission."""
+        return self if actor.may(Permission.EXECUTION_VIEW) else self.none()
+
+    def search(self, text: str) -> Self:
+        """By id, workflow, correlation id, error code."""
+        found = (
+            Q(workflow__slug__icontains=text)
+            | Q(workflow__name__icontains=text)
+            | Q(correlation_id=text)
+            | Q(error_code__istartswith=text)
+        )
+        if text.isdecimal() and len(text) < 19:
+            found |= Q(pk=int(text))
+        return self.filter(found)
+
+
+class SettledQuerySet(models.QuerySet[Any]):
+    """Rows in an order that a reader can follow without ever missing one."""
+
+    def settled(self) -> Self:
+        """Only rows below the oldest transaction still running, in the order `(xid, id)`.
+
+        A transaction that is still open may yet commit rows with smaller ids than rows already
+        visible; nothing at or above its id is handed out until it has ended.
+        """
+        horizon = RawSQL("pg_snapshot_xmin(pg_current_snapshot())", ())
+        return self.filter(xid__lt=horizon).order_by("xid", "id")
+
+    def after(self, xid: int, row_id: int) -> Self:
+        """Settled rows that follow the given one."""
+        return self.settled().filter(Q(xid__gt=xid) | Q(xid=xid, id__gt=row_id))

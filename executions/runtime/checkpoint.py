@@ -1,0 +1,206 @@
+"""From what the planner decided to what the ledger writes: one checkpoint, one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from executions.engine.commands import (
+    Block,
+    Call,
+    Command,
+    Finish,
+    RecordStep,
+    SetVariables,
+    Transit,
+    Yield,
+)
+from executions.engine.payload import Payload
+from executions.engine.snapshot import Position, Snapshot
+from executions.engine.states import State, is_legal
+
+Directive = Call | Yield | Block | Finish
+
+MAX_REASON_CHARS = 200
+MAX_ACTOR_CHARS = 200
+
+
+class IllegalTransition(Exception):
+    """A plan would take a transition that the table of states does not have."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """The sequences of one execution, as its owner counts them on."""
+
+    transition_seq: int
+    log_seq: int
+    seen_seq: int
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Everything that one commit says about one execution.
+
+    epoch and revision fence it: the row must be owned by this worker, claimed the epoch-th time and
+    written the revision-th time, or nothing of the checkpoint is written.
+    """
+
+    execution_id: int
+    epoch: int
+    revision: int
+    row: dict[str, Any]
+    directive: Directive
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    transitions: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    # States between the first and the last, if a plan took several transitions.
+    hops: list[str] = field(default_factory=list)
+
+    @property
+    def releases(self) -> bool:
+        return bool(self.row["release"])
+
+
+def build(
+    *,
+    commands: Sequence[Command],
+    after: Snapshot,
+    epoch: int,
+    revision: int,
+    counters: Counters,
+    now: datetime,
+) -> Checkpoint:
+    """Write down what `commands` made of an execution; moves `counters` on.
+
+    Raises IllegalTransition before anything is sent anywhere.
+    """
+    directive = _directive(commands)
+    row: dict[str, Any] = {
+        "id": after.execution_id,
+        "state": after.state.value,
+        "steps_entered": after.entered,
+        "started_at": after.started_at,
+        "release": isinstance(directive, (Block, Finish)),
+        "runnable_at": directive.until if isinstance(directive, Block) else None,
+        **_position_columns(after.position),
+    }
+    checkpoint = Checkpoint(after.execution_id, epoch, revision, row, directive)
+    for command in commands:
+        match command:
+            case RecordStep():
+                checkpoint.steps.append(_step_row(after.execution_id, command))
+                _add_log(checkpoint, command, counters)
+            case SetVariables(_, payload):
+                row["variables"] = _fragment(payload)
+            case Transit():
+                _add_transition(checkpoint, command, counters, now)
+            case Finish(output, error):
+                row["ended_at"] = now
+                row["output"] = _fragment(output) if output else None
+                row["error"] = error.as_dict() if error else None
+                row["error_code"] = error.code[:100] if error else ""
+            case _:
+                pass
+    row["transition_seq"] = counters.transition_seq
+    row["log_seq"] = counters.log_seq
+    row["seen_seq"] = counters.seen_seq
+    if after.state is State.PAUSED and checkpoint.transitions:
+        row["paused_at"] = now
+    return checkpoint
+
+
+def _directive(commands: Sequence[Command]) -> Directive:
+    """What to do once it is durable: the last word counts, an end is an end."""
+    found = [each for each in commands if isinstance(each, (Call, Yield, Block, Finish))]
+    for each in found:
+        if isinstance(each, Finish):
+            return each
+    return found[-1] if found else Yield()
+
+
+def _fragment(payload: Payload) -> orjson.Fragment:
+    return orjson.Fragment(payload.text)
+
+
+def _position_columns(position: Position | None) -> dict[str, Any]:
+    if position is None:
+        return {
+            "current_step": "",
+            "current_seq": 0,
+            "current_phase": "",
+            "current_attempt": 1,
+            "current_since": None,
+            "wait_until": None,
+        }
+    return {
+        "current_step": position.step_id,
+        "current_seq": position.seq,
+        "current_phase": position.phase.value,
+        "current_attempt": position.attempt,
+        "current_since": position.started_at,
+        "wait_until": position.wait_until,
+    }
+
+
+def _step_row(execution_id: int, step: RecordStep) -> dict[str, Any]:
+    return {
+        "execution_id": execution_id,
+        "seq": step.seq,
+        "attempt": step.attempt,
+        "step_id": step.step_id,
+        "name": step.name,
+        "type": step.type,
+        "state": step.state.value,
+        "params": _fragment(step.params),
+        "output": _fragment(step.output),
+        "error": step.error.as_dict() if step.error else None,
+        "started_at": step.started_at,
+        "ended_at": step.ended_at,
+    }
+
+
+def _add_log(checkpoint: Checkpoint, step: RecordStep, counters: Counters) -> None:
+    for line in step.log:
+        counters.log_seq += 1
+        checkpoint.log.append(
+            {
+                "execution_id": checkpoint.execution_id,
+                "seq": counters.log_seq,
+                "step_id": step.step_id,
+                "attempt": step.attempt,
+                "level": line.level,
+                "event": line.event,
+                "fields": line.fields,
+                "at": line.at,
+            }
+        )
+
+
+def _add_transition(
+    checkpoint: Checkpoint, transit: Transit, counters: Counters, now: datetime
+) -> None:
+    if not is_legal(transit.source, transit.target):
+        raise IllegalTransition(f"{transit.source} to {transit.target} is not in the table.")
+    counters.transition_seq += 1
+    if checkpoint.transitions:
+        checkpoint.hops.append(transit.source.value)
+    checkpoint.transitions.append(
+        {
+            "execution_id": checkpoint.execution_id,
+            "seq": counters.transition_seq,
+            "source": transit.source.value,
+            "target": transit.target.value,
+            "reason": transit.reason[:MAX_REASON_CHARS],
+            "actor": transit.actor[:MAX_ACTOR_CHARS],
+            "at": now,
+        }
+    )
+    checkpoint.row["reason"] = transit.reason[:MAX_REASON_CHARS]
+
+
+__all__ = ["Checkpoint", "Counters", "Directive", "IllegalTransition", "build"]

@@ -1,0 +1,129 @@
+"""The clock: rings for what falls due, frees what dead workers held. One leader at a time.
+
+Every worker process offers to be the leader; an advisory lock in PostgreSQL picks one, and lets go
+by itself when its holder dies.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from autopilot.common import clock
+from executions.models import Execution
+from executions.runtime import dispatch
+from executions.runtime.lease import free_lost_workers
+
+log = structlog.get_logger(__name__)
+
+# "AutopilotCX clock": two numbers that no other advisory lock of the project uses.
+LOCK = (0x41435831, 1)
+LEADER_TRIES_SECONDS = 2.0
+WORKERS_EVERY_SECONDS = 1.0
+# Ready this long without an owner: its bell was lost, or every worker was busy. Ring again.
+RING_AGAIN_SECONDS = 5.0
+
+
+class Clock:
+    """A thread that leads if nobody else does."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._is_leader = False
+        self._rang_until: datetime | None = None
+        self._rang_all_at: datetime | None = None
+        self._freed_at: datetime | None = None
+        self._thread = threading.Thread(target=self._work, name="clock", daemon=True)
+
+    @property
+    def is_leader(self) -> bool:
+        return self._is_leader
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def run_forever(self) -> None:
+        """In the calling thread, until `stop`."""
+        self._work()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _work(self) -> None:
+        pause = 0.0
+        try:
+            while not self._stop.wait(pause):
+                try:
+                    pause = self._tick()
+                except DatabaseError as error:
+                    # The lock went with the connection; so did the leadership.
+                    log.warning("clock.database_unavailable", error=str(error).strip())
+                    self._is_leader = False
+                    connection.close()
+                    pause = LEADER_TRIES_SECONDS
+        finally:
+            connection.close()
+
+    def _tick(self) -> float:
+        """Do what is due; answers the seconds until the next look."""
+        if not self._is_leader:
+            self._is_leader = self._try_to_lead()
+            if not self._is_leader:
+                return LEADER_TRIES_SECONDS
+            log.info("clock.leads")
+        now = clock.now()
+        queues = self._free_workers(now)
+        queues |= self._due(now)
+        for queue in sorted(queues):
+            dispatch.ring(queue)
+        return self._pause(now)
+
+    def _try_to_lead(self) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK)
+            return bool(cursor.fetchone()[0])
+
+    def _free_workers(self, now: datetime) -> set[str]:
+        if self._freed_at and now - self._freed_at < timedelta(seconds=WORKERS_EVERY_SECONDS):
+            return set()
+        self._freed_at = now
+        return free_lost_workers()
+
+    def _due(self, now: datetime) -> set[str]:
+        """Queues with something that fell due since the last look, or that nobody has taken."""
+        ready = Execution.objects.ready(now)
+        since = self._rang_until
+        again = self._rang_all_at is None or now - self._rang_all_at > timedelta(
+            seconds=RING_AGAIN_SECONDS
+        )
+        if again or since is None:
+            self._rang_all_at = now
+        else:
+            ready = ready.filter(runnable_at__gt=since)
+        self._rang_until = now
+        return {
+            queue
+            for queue in settings.AUTOPILOT_QUEUES
+            if ready.filter(queue=queue).order_by()[:1].exists()
+        }
+
+    def _pause(self, now: datetime) -> float:
+        """Until the next execution falls due, at most a beat."""
+        beat: float = settings.AUTOPILOT["CLOCK_SECONDS"]
+        upcoming = (
+            Execution.objects.filter(owner__isnull=True, runnable_at__gt=now)
+            .order_by("runnable_at")
+            .values_list("runnable_at", flat=True)
+            .first()
+        )
+        if upcoming is None:
+            return beat
+        return min(beat, max(0.005, (upcoming - clock.now()).total_seconds()))

@@ -1,0 +1,203 @@
+"""A drain: one event loop that holds many executions of one queue at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+
+from executions.runtime.ledger import Ledger
+from executions.runtime.performer import Performer
+from executions.runtime.runner import Runner
+
+log = structlog.get_logger(__name__)
+
+# Which priority a claim looks at first: of fifteen claims, urgent leads eight, low one. What the
+# first leaves room for goes to the others from the top down, so none starves and no slot idles.
+LEADS = (3, 2, 3, 1, 3, 2, 3, 0, 3, 2, 3, 1, 3, 2, 3)
+PRIORITIES = (3, 2, 1, 0)
+# Claimed this often without a checkpoint in between, an execution is run alone.
+SUSPECT_AFTER_CLAIMS = 3
+# How long an executing call may hold up the end of a drain's budget before the drain goes on.
+HANDOVER_SECONDS = 5.0
+BEAT_SECONDS = 15.0
+# Looks for work without having been told, while it lingers.
+LOOK_SECONDS = 0.5
+
+
+class Drain:
+    """Claims executions of one queue and runs them, up to `slots` at once."""
+
+    def __init__(
+        self,
+        queue: str,
+        *,
+        ledger: Ledger,
+        performer: Performer,
+        must_stop: Callable[[], bool],
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.queue = queue
+        self.closing = False
+        self.claimed = 0
+        self._ledger = ledger
+        self._performer = performer
+        self._must_stop = must_stop
+        self._beat = beat
+        self._slots: int = settings.AUTOPILOT["SLOTS"]
+        self._runners: dict[int, Runner] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._bell = asyncio.Event()
+        self._leads = itertools.cycle(LEADS)
+        self._started = time.monotonic()
+        self._lost = False
+        # False once a claim has found less than it had room for, until somebody rings.
+        self._may_find = True
+
+    @property
+    def held(self) -> int:
+        return len(self._tasks)
+
+    def ring(self) -> None:
+        """There may be something to claim. On the loop's thread."""
+        self._may_find = True
+        self._bell.set()
+
+    def lose(self) -> None:
+        """The lease is gone: stop touching what was held. On the loop's thread."""
+        self._lost = True
+        for task in self._tasks.values():
+            task.cancel()
+        self._bell.set()
+
+    async def wake(self, execution_ids: list[int]) -> None:
+        """Read the messages of those of these executions that are held here."""
+        behind = {
+            pk: runner.read_seq
+            for pk in execution_ids
+            if (runner := self._runners.get(pk)) is not None
+        }
+        if not behind:
+            return
+        for message in await self._ledger.messages(behind):
+            if (runner := self._runners.get(message.execution_id)) is not None:
+                runner.deliver([message])
+
+    async def run(self) -> int:
+        """Until the queue is empty and has stayed so, the budget is used up, or a stop is asked.
+
+        Answers how many executions were claimed.
+        """
+        beats = asyncio.create_task(self._keep_beating())
+        try:
+            await self._run_suspect()
+            while await self._serve() and not await self._hand_over():
+                # A long call is under way: the budget starts again rather than interrupt it.
+                self._started = time.monotonic()
+            await self._close()
+        finally:
+            beats.cancel()
+        return self.claimed
+
+    async def _serve(self) -> bool:
+        """Claim and run; True if only the budget ended it."""
+        idle_since = time.monotonic()
+        while not self._is_stopping():
+            if time.monotonic() - self._started > settings.AUTOPILOT["DRAIN_SECONDS"]:
+                return True
+            if await self._claim() or self._tasks:
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since > settings.AUTOPILOT["LINGER_SECONDS"]:
+                return False
+            await self._wait_for_bell()
+        return False
+
+    def _is_stopping(self) -> bool:
+        return self._lost or self._must_stop() or self._performer.needs_recycling
+
+    async def _wait_for_bell(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._bell.wait()
+        except TimeoutError:
+            self._may_find = True
+        self._bell.clear()
+
+    async def _claim(self) -> bool:
+        """Fill the free slots; True if something was claimed."""
+        free = self._slots - len(self._tasks)
+        if free <= 0 or not self._may_find:
+            return False
+        # Before asking: a bell that rings meanwhile must not be forgotten.
+        self._may_find = False
+        lead = next(self._leads)
+        claims = await self._ledger.claim(
+            queue_name=self.queue,
+            priorities=(lead, *(each for each in PRIORITIES if each != lead)),
+            limit=free,
+            suspect_after=SUSPECT_AFTER_CLAIMS,
+        )
+        self._may_find = self._may_find or len(claims) == free
+        for claim in claims:
+            self._start(Runner(claim, ledger=self._ledger, performer=self._performer, drain=self))
+        return bool(claims)
+
+    async def _run_suspect(self) -> None:
+        """Run one that may be killing its workers while nothing else could be killed with it."""
+        claims = await self._ledger.claim_suspect(
+            queue_name=self.queue, suspect_after=SUSPECT_AFTER_CLAIMS
+        )
+        for claim in claims:
+            log.warning("drain.suspect", execution_id=claim.snapshot_id, claims=claim.claims)
+            self._start(Runner(claim, ledger=self._ledger, performer=self._performer, drain=self))
+        started = time.monotonic()
+        while self._tasks and not self._is_stopping():
+            await self._wait_for_bell()
+            if time.monotonic() - started > HANDOVER_SECONDS:
+                break  # it lives: whatever killed its workers, it is not this call
+
+    def _start(self, runner: Runner) -> None:
+        self.claimed += 1
+        pk = runner.execution_id
+        task = asyncio.create_task(runner.run(), name=f"execution-{pk}")
+        self._runners[pk] = runner
+        self._tasks[pk] = task
+        task.add_done_callback(lambda done: self._ended(pk, done))
+
+    def _ended(self, pk: int, task: asyncio.Task[None]) -> None:
+        self._runners.pop(pk, None)
+        self._tasks.pop(pk, None)
+        self._bell.set()
+        if not task.cancelled() and (error := task.exception()):
+            # A defect of ours: the row stays owned by this worker until the strays are swept.
+            log.error("drain.runner_failed", execution_id=pk, exc_info=error)
+
+    async def _hand_over(self) -> bool:
+        """Give executions back at their next step boundary; True if all were in time."""
+        self.closing = True
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=HANDOVER_SECONDS)
+        self.closing = not self._tasks
+        return not self._tasks
+
+    async def _close(self) -> None:
+        """Give everything back at its next step boundary; calls may end within the grace."""
+        self.closing = True
+        grace = settings.AUTOPILOT["GRACE_SECONDS"]
+        if self._tasks and not self._lost:
+            await asyncio.wait(self._tasks.values(), timeout=grace)
+        for runner in list(self._runners.values()):
+            runner.stop_call()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=grace)
+        for task in list(self._tasks.values()):
+            task.cancel()
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.to_thread(self._beat)

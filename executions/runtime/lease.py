@@ -1,0 +1,148 @@
+"""The worker's row and its lease, kept by a thread and a connection of its own.
+
+A loop that is stalled by a heavy step must not lose what it owns, so nothing here runs on it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+
+from autopilot.common import clock
+from executions.models import Worker
+
+log = structlog.get_logger(__name__)
+
+PENDING = """
+SELECT id FROM executions_execution WHERE owner_id = %s AND inbox_seq > seen_seq
+"""
+
+
+class Lease:
+    """Registers this process as a worker and renews its lease until closed.
+
+    on_lost: called (on the lease's thread) when the row is gone and everything owned was freed.
+    on_messages: called with the ids of owned executions that have messages to be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        queues: list[str],
+        busy: Callable[[], int],
+        on_lost: Callable[[], None],
+        on_messages: Callable[[list[int]], None],
+    ) -> None:
+        self._queues = queues
+        self._busy = busy
+        self._on_lost = on_lost
+        self._on_messages = on_messages
+        self._stop = threading.Event()
+        self.worker_id = self._register()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop renewing, give back what is still owned and take the row away."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+        try:
+            remove_worker(self.worker_id)
+        except DatabaseError as error:
+            # The clock does the same once the lease is over.
+            log.warning("lease.not_removed", worker=self.worker_id, error=str(error))
+
+    def _register(self) -> int:
+        now = clock.now()
+        host = socket.gethostname()
+        worker = Worker.objects.create(
+            name=f"{host}-{os.getpid()}",
+            host=host,
+            pid=os.getpid(),
+            queues=self._queues,
+            started_at=now,
+            lease_until=now + timedelta(seconds=settings.AUTOPILOT["LEASE_SECONDS"]),
+            slots=settings.AUTOPILOT["SLOTS"],
+        )
+        return worker.pk
+
+    def _keep(self) -> None:
+        try:
+            while not self._stop.wait(settings.AUTOPILOT["HEARTBEAT_SECONDS"]):
+                try:
+                    if not self._renew():
+                        log.warning("lease.lost", worker=self.worker_id)
+                        self._on_lost()
+                        return
+                except DatabaseError as error:
+                    log.warning("lease.not_renewed", error=str(error).strip())
+                    connection.close()
+        finally:
+            connection.close()
+
+    def _renew(self) -> bool:
+        """False if the row is gone."""
+        until = clock.now() + timedelta(seconds=settings.AUTOPILOT["LEASE_SECONDS"])
+        kept = Worker.objects.filter(pk=self.worker_id).update(lease_until=until, busy=self._busy())
+        if not kept:
+            return False
+        with connection.cursor() as cursor:
+            cursor.execute(PENDING, [self.worker_id])
+            behind = [row[0] for row in cursor.fetchall()]
+        if behind:
+            self._on_messages(behind)
+        return True
+
+
+FREE = """
+WITH lost AS (
+    SELECT id FROM executions_execution WHERE owner_id = ANY(%s)
+     ORDER BY id FOR NO KEY UPDATE)
+UPDATE executions_execution e SET owner_id = NULL, runnable_at = now()
+  FROM lost WHERE e.id = lost.id
+RETURNING e.queue
+"""
+
+
+def remove_worker(worker_id: int) -> set[str]:
+    """Free everything a worker owns and delete its row; answers the queues that have work now."""
+    with transaction.atomic():
+        locked = list(
+            Worker.objects.select_for_update().filter(pk=worker_id).values_list("pk", flat=True)
+        )
+        return _free(locked)
+
+
+def free_lost_workers() -> set[str]:
+    """The same for every worker whose lease is over.
+
+    A worker's row is locked against claims (which take a key share of it) before its executions
+    are looked at, so nothing it claims can slip through. A row that is being claimed with right
+    now is left for the next time.
+    """
+    with transaction.atomic():
+        lost = list(
+            Worker.objects.select_for_update(skip_locked=True)
+            .filter(lease_until__lt=clock.now())
+            .values_list("pk", flat=True)
+        )
+        if lost:
+            log.warning("clock.workers_lost", workers=lost)
+        return _free(lost)
+
+
+def _free(worker_ids: list[int]) -> set[str]:
+    if not worker_ids:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(FREE, [worker_ids])
+        queues = {row[0] for row in cursor.fetchall()}
+    Worker.objects.filter(pk__in=worker_ids).delete()
+    return queues

@@ -1,0 +1,373 @@
+"""The only writer of execution state: one thread, one connection, checkpoints in batches.
+
+Whatever checkpoints are pending when the thread comes round are committed together: while one
+commit is on its way to the disk the next batch gathers. Rows are locked in the order of ids and
+fenced by owner, epoch and revision, so a worker that has lost its lease writes nothing, and a
+checkpoint whose commit was cut off by a lost connection is recognised and not written twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import psycopg2
+import structlog
+from django.db import connection
+from psycopg2 import errors as pg
+
+from executions.runtime import statements
+from executions.runtime.checkpoint import Checkpoint
+from executions.runtime.claims import Claim, Message, read_claims, read_messages
+from executions.runtime.faults import fault
+
+log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 0.2
+MAX_BATCH = 500
+CONNECTION_LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
+TRY_AGAIN = (pg.DeadlockDetected, pg.LockNotAvailable, pg.SerializationFailure)
+
+
+class Fenced(Exception):
+    """The execution is not this worker's any more; nothing was written."""
+
+
+class Refused(Exception):
+    """PostgreSQL would not take what this checkpoint holds; nothing of it was written."""
+
+
+class LedgerClosed(Exception):
+    """The ledger has been closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An execution to be given back.
+
+    untouched: the call that its last checkpoint announced never began.
+    in_trouble: giving it back is a sign that something is wrong with it, and counts.
+    """
+
+    execution_id: int
+    epoch: int
+    untouched: bool = False
+    in_trouble: bool = False
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something the thread is to do, and where the answer goes."""
+
+    answer: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    checkpoint: Checkpoint | None = None
+    run: Callable[[], Any] | None = None
+
+
+class Ledger:
+    """Claims executions for one worker and makes what its runners decide durable.
+
+    The public coroutines are called on the event loop; the SQL runs on the ledger's own thread.
+    """
+
+    def __init__(self, worker_id: int) -> None:
+        self.worker_id = worker_id
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # Executions this process knows it owns, by id, with the epoch of the claim.
+        self._held: dict[int, int] = {}
+        self._closed = False
+        self._lost_connection = False
+        self.commits = 0
+        self.checkpoints = 0
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread.start()
+
+    # On the event loop -----------------------------------------------------------------------
+
+    async def claim(
+        self, *, queue_name: str, priorities: Sequence[int], limit: int, suspect_after: int
+    ) -> list[Claim]:
+        """Become the owner of up to `limit` ready executions, the first priority first."""
+        parameters = {
+            "worker": self.worker_id,
+            "queue": queue_name,
+            "limit": limit,
+            "suspect": suspect_after,
+            **dict(zip(statements.PROBES, priorities, strict=True)),
+        }
+        return await self._ask(lambda: self._claim(statements.CLAIM, parameters))
+
+    async def claim_suspect(self, *, queue_name: str, suspect_after: int) -> list[Claim]:
+        """Become the owner of one execution that may be killing its workers, if there is any."""
+        parameters = {
+            "worker": self.worker_id,
+            "queue": queue_name,
+            "suspect": suspect_after,
+        }
+        return await self._ask(lambda: self._claim(statements.CLAIM_SUSPECT, parameters))
+
+    async def record(self, checkpoint: Checkpoint) -> int:
+        """Make a checkpoint durable; answers the execution's `inbox_seq` at that moment.
+
+        Raises Fenced if the execution is not ours any more, Refused if PostgreSQL can't hold it.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[int] = loop.create_future()
+        self._put(_Job(answer, loop, checkpoint=checkpoint))
+        return await answer
+
+    async def messages(self, seen: dict[int, int]) -> list[Message]:
+        """Inbox messages after the given sequence numbers, by execution id."""
+        return await self._ask(lambda: self._again(lambda: read_messages(seen)))
+
+    async def release(self, held: Sequence[Held]) -> None:
+        """Give executions back before they are done."""
+        if held:
+            await self._ask(lambda: self._release(held))
+
+    def close(self) -> None:
+        """Finish what is pending and end the thread."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+            self._thread.join(timeout=10)
+
+    async def _ask(self, run: Callable[[], Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._put(_Job(answer, loop, run=run))
+        return await answer
+
+    def _put(self, job: _Job) -> None:
+        if self._closed:
+            raise LedgerClosed
+        self._jobs.put(job)
+
+    # On the thread ---------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            while (job := self._jobs.get()) is not None:
+                jobs = [job, *self._pending()]
+                self._handle(jobs)
+        finally:
+            connection.close()
+
+    def _pending(self) -> list[_Job]:
+        found: list[_Job] = []
+        while len(found) < MAX_BATCH:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._jobs.put(None)
+                break
+            found.append(job)
+        return found
+
+    def _handle(self, jobs: list[_Job]) -> None:
+        recording = [job for job in jobs if job.checkpoint is not None]
+        if recording:
+            self._answer(recording, self._record(recording))
+        for job in jobs:
+            if job.run is None:
+                continue
+            try:
+                result = job.run()
+            except Exception as error:  # noqa: BLE001 - whoever asked is told, the thread lives on
+                result = error
+            self._answer([job], [result])
+
+    @staticmethod
+    def _answer(jobs: Sequence[_Job], results: Sequence[Any]) -> None:
+        """Hand results to their futures, with one wake-up of the loop for all of them."""
+
+        def deliver() -> None:
+            for job, result in zip(jobs, results, strict=True):
+                if job.answer.done():
+                    continue
+                if isinstance(result, BaseException):
+                    job.answer.set_exception(result)
+                else:
+                    job.answer.set_result(result)
+
+        try:
+            jobs[0].loop.call_soon_threadsafe(deliver)
+        except RuntimeError:
+            log.warning("ledger.nobody_listens", jobs=len(jobs))
+
+    def _record(self, jobs: list[_Job]) -> list[Any]:
+        """Commit all checkpoints together; bisect until only the culprits fail."""
+        checkpoints = [job.checkpoint for job in jobs if job.checkpoint]
+        try:
+            return self._again(lambda: self._commit(checkpoints))
+        except psycopg2.Error as error:
+            if len(jobs) == 1:
+                log.warning(
+                    "ledger.refused", execution_id=checkpoints[0].execution_id, error=str(error)
+                )
+                return [Refused(str(error).strip().splitlines()[0])]
+        middle = len(jobs) // 2
+        return self._record(jobs[:middle]) + self._record(jobs[middle:])
+
+    def _again(self, run: Callable[[], Any]) -> Any:
+        """Run until the database answers: it may restart, or another transaction be in the way."""
+        while True:
+            try:
+                if self._lost_connection:
+                    self._release_strays()
+                return run()
+            except TRY_AGAIN as error:
+                self._roll_back()
+                log.info("ledger.try_again", error=type(error).__name__)
+            except CONNECTION_LOST as error:
+                if not self._is_gone(error):
+                    raise
+                log.warning("ledger.connection_lost", error=str(error).strip())
+                connection.close()
+                self._lost_connection = True
+                if self._closed:
+                    raise
+                threading.Event().wait(RETRY_SECONDS)
+            except psycopg2.Error:
+                self._roll_back()
+                raise
+
+    @staticmethod
+    def _is_gone(error: BaseException) -> bool:
+        """Whether the connection is lost, or the server not there, rather than a statement bad."""
+        code = getattr(error, "pgcode", None)
+        return code is None or code[:2] in ("08", "57", "53")
+
+    @staticmethod
+    def _roll_back() -> None:
+        try:
+            with _cursor() as cursor:
+                cursor.execute("ROLLBACK")
+        except CONNECTION_LOST:
+            connection.close()
+
+    def _commit(self, checkpoints: list[Checkpoint]) -> list[Any]:
+        with _cursor() as cursor:
+            cursor.execute(statements.LOCK, {"ids": [each.execution_id for each in checkpoints]})
+            rows = {row[0]: row for row in cursor.fetchall()}
+            results: list[Any] = []
+            writing: list[Checkpoint] = []
+            for each in checkpoints:
+                verdict = self._verdict(each, rows.get(each.execution_id))
+                if verdict is None:
+                    writing.append(each)
+                    verdict = rows[each.execution_id][4]
+                results.append(verdict)
+            fault("ledger.before_commit")
+            sql, parameters = _batch(writing)
+            cursor.execute(sql + statements.COMMIT, parameters)
+            fault("ledger.after_commit")
+        self.commits += 1
+        self.checkpoints += len(writing)
+        for each in checkpoints:
+            if each.releases:
+                self._held.pop(each.execution_id, None)
+        return results
+
+    def _verdict(self, checkpoint: Checkpoint, row: tuple[Any, ...] | None) -> Any:
+        """None = to be written; Fenced = not ours; a number = it is written already."""
+        if row is None:
+            return Fenced()
+        _, owner, epoch, revision, inbox_seq = row
+        if epoch == checkpoint.epoch and revision == checkpoint.revision + 1:
+            # Only this checkpoint can have written that revision in this epoch: its commit had
+            # gone through when the connection broke.
+            return inbox_seq
+        if (owner, epoch, revision) != (self.worker_id, checkpoint.epoch, checkpoint.revision):
+            self._held.pop(checkpoint.execution_id, None)
+            return Fenced()
+        return None
+
+    def _claim(self, sql: str, parameters: dict[str, Any]) -> list[Claim]:
+        def run() -> list[Claim]:
+            with _cursor() as cursor:
+                cursor.execute(sql, parameters)
+                rows = cursor.fetchall()
+            fault("ledger.after_claim")
+            claims = read_claims(rows)
+            self._held.update({each.snapshot_id: each.epoch for each in claims})
+            return claims
+
+        claims: list[Claim] = self._again(run)
+        return claims
+
+    def _release(self, held: Sequence[Held]) -> None:
+        parameters = {
+            "worker": self.worker_id,
+            "ids": [each.execution_id for each in held],
+            "epochs": [each.epoch for each in held],
+            "untouched": [each.untouched for each in held],
+            "refunds": [0 if each.in_trouble else 1 for each in held],
+        }
+
+        def run() -> None:
+            with _cursor() as cursor:
+                cursor.execute(statements.RELEASE, parameters)
+
+        self._again(run)
+        for each in held:
+            self._held.pop(each.execution_id, None)
+
+    def _release_strays(self) -> None:
+        """Free what a claim took while the connection broke and nobody here knows of."""
+        with _cursor() as cursor:
+            cursor.execute(
+                statements.RELEASE_STRAYS,
+                {"worker": self.worker_id, "held": list(self._held)},
+            )
+            strays = cursor.fetchall()
+        self._lost_connection = False
+        if strays:
+            log.info("ledger.strays_released", count=len(strays))
+
+
+def _cursor() -> Any:
+    """A raw cursor of this thread's connection, in autocommit; transactions are spelled out."""
+    connection.ensure_connection()
+    assert connection.connection is not None
+    return connection.connection.cursor()
+
+
+def _batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
+    """One string of statements for all checkpoints, and its parameters."""
+    if not checkpoints:
+        return "", {}
+    parts: list[str] = []
+    parameters: dict[str, Any] = {}
+    for name, sql in (
+        ("steps", statements.INSERT_STEPS),
+        ("transitions", statements.INSERT_TRANSITIONS),
+        ("log", statements.INSERT_LOG),
+    ):
+        rows = [row for each in checkpoints for row in getattr(each, name)]
+        if rows:
+            parts.append(sql)
+            parameters[name] = _dump(rows)
+    for index in range(max(len(each.hops) for each in checkpoints)):
+        hops = [
+            {"id": each.execution_id, "state": each.hops[index]}
+            for each in checkpoints
+            if index < len(each.hops)
+        ]
+        parts.append(statements.HOP.format(round=index))
+        parameters[f"hops{index}"] = _dump(hops)
+    parts.append(statements.UPDATE)
+    parameters["rows"] = _dump([each.row for each in checkpoints])
+    return "".join(parts), parameters
+
+
+def _dump(rows: list[dict[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()

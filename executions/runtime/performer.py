@@ -1,0 +1,206 @@
+"""One attempt of one action: resolve, validate, call, bounded in time; an error is a result.
+
+Async actions run on the loop, sync ones in a bounded pool of threads. A thread that has timed out
+can't be stopped: it keeps its place in the pool until it really ends, and is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connections
+
+from executions.engine.commands import Call
+from executions.engine.errors import (
+    ACTION_CRASHED,
+    ACTION_UNKNOWN,
+    EXPRESSION,
+    LIMIT_INPUT,
+    TIMEOUT_STEP,
+    VALIDATION_INPUT,
+    EngineError,
+    ErrorInfo,
+)
+from executions.engine.events import CallFailed, CallSucceeded, LogRecord
+from executions.engine.payload import NULL, Payload, encode
+from executions.engine.snapshot import Snapshot, scope_of
+from workflows.actions.base import Action, ActionError, InvalidParams
+from workflows.actions.context import Context, StepLog
+from workflows.actions.registry import registry
+from workflows.definition.compiled import ActionConfig, CompiledStep
+from workflows.definition.expressions import ExpressionError
+
+log = structlog.get_logger(__name__)
+
+
+class Performer:
+    """Calls actions for the executions of one process."""
+
+    def __init__(self) -> None:
+        self._pool_size: int = settings.AUTOPILOT["SYNC_THREADS"]
+        self._pool = ThreadPoolExecutor(self._pool_size, thread_name_prefix="action")
+        self._stuck = 0
+        self._lock = threading.Lock()
+
+    @property
+    def stuck_threads(self) -> int:
+        """Threads whose step has timed out or been cancelled and that still run."""
+        return self._stuck
+
+    @property
+    def needs_recycling(self) -> bool:
+        """Whether so many threads are stuck that the process should be replaced."""
+        return self._stuck * 2 >= self._pool_size
+
+    async def perform(self, snapshot: Snapshot, call: Call) -> CallSucceeded | CallFailed:
+        """Call the action of the current step. Raises only asyncio.CancelledError."""
+        position = call.position
+        step = snapshot.definition.steps[position.step_id]
+        config = step.config
+        assert isinstance(config, ActionConfig)
+        what = f"The output of step `{step.id}`"
+        limit = snapshot.max_output_bytes
+        params = NULL
+        step_log = StepLog(
+            execution_id=snapshot.execution_id, step=step.id, attempt=position.attempt
+        )
+        try:
+            params = self._params(snapshot, step, config, call)
+            action, valid = _resolve(config.action, params)
+            value = await self._call(action, valid, snapshot, step, call, step_log)
+            output = encode(value, limit=limit, what=what)
+        except EngineError as error:
+            return CallFailed(error.info, params, _records(step_log))
+        return CallSucceeded(output, params, _records(step_log))
+
+    def _params(
+        self, snapshot: Snapshot, step: CompiledStep, config: ActionConfig, call: Call
+    ) -> Payload:
+        try:
+            value = config.params.render(scope_of(snapshot), now=call.position.started_at)
+        except ExpressionError as error:
+            details = {"expression": error.source, "path": f"with{error.path}"}
+            raise EngineError(ErrorInfo(EXPRESSION, error.message, details=details)) from None
+        return encode(
+            value,
+            limit=settings.AUTOPILOT["MAX_INPUT_BYTES"],
+            what=f"The parameters of step `{step.id}`",
+            code=VALIDATION_INPUT,
+            size_code=LIMIT_INPUT,
+        )
+
+    async def _call(
+        self,
+        action: Action,
+        params: Any,
+        snapshot: Snapshot,
+        step: CompiledStep,
+        call: Call,
+        step_log: StepLog,
+    ) -> Any:
+        limit = settings.AUTOPILOT["STEP_TIMEOUT_SECONDS"]
+        seconds = step.timeout.total_seconds() if step.timeout else limit
+        cancelled = threading.Event()
+        context = Context(
+            idempotency_key=f"{snapshot.execution_id}-{step.id}-{call.position.seq}",
+            execution_id=snapshot.execution_id,
+            step=step.id,
+            attempt=call.position.attempt,
+            log=step_log,
+            is_cancelled=cancelled.is_set,
+        )
+        clock = asyncio.timeout(seconds)
+        try:
+            async with clock:
+                if action.is_async:
+                    return await action.function(params, context)
+                return await self._in_thread(lambda: action.function(params, context))
+        except ActionError as error:
+            details = error.details if isinstance(error.details, dict) else {}
+            if error.details is not None and not details:
+                details = {"details": error.details}
+            raise EngineError(
+                _storable(ErrorInfo(error.code, error.message, details=details), error.retryable)
+            ) from None
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        except BaseException as error:
+            cancelled.set()
+            if isinstance(error, TimeoutError) and clock.expired():
+                message = f"The action did not end within {seconds:g} seconds."
+                raise EngineError(ErrorInfo(TIMEOUT_STEP, message, retryable=True)) from None
+            # An action is somebody else's code: SystemExit from it must not end the worker.
+            log.exception("action.crashed", action=action.name, step=step.id)
+            message = f"The action raised {type(error).__name__}: {error}"
+            raise EngineError(
+                _storable(ErrorInfo(ACTION_CRASHED, message[:2000]), retryable=True)
+            ) from None
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        future: Future[Any] = self._pool.submit(_with_own_connections, function)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.cancel() and not future.done():
+                with self._lock:
+                    self._stuck += 1
+                future.add_done_callback(self._unstuck)
+            raise
+
+    def _unstuck(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._stuck -= 1
+
+    def close(self) -> None:
+        """Take no more work; what still runs is left to end by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _resolve(name: str, params: Payload) -> tuple[Action, Any]:
+    action = registry.get(name)
+    if action is None:
+        message = f"No action named {name!r} is installed on this worker."
+        raise EngineError(ErrorInfo(ACTION_UNKNOWN, message))
+    try:
+        return action, action.validate(params.value)
+    except InvalidParams as error:
+        details = {"problems": [each.as_dict() for each in error.problems]}
+        info = ErrorInfo(VALIDATION_INPUT, str(error), details=details)
+        raise EngineError(info) from None
+    except Exception as error:  # noqa: BLE001 - a validator of somebody's app may raise anything
+        message = f"The parameters of {name} could not be checked: {type(error).__name__}."
+        raise EngineError(ErrorInfo(VALIDATION_INPUT, message)) from None
+
+
+def _with_own_connections(function: Callable[[], Any]) -> Any:
+    """Sync actions use the ORM freely; their thread keeps no connection between calls."""
+    try:
+        return function()
+    except (SystemExit, KeyboardInterrupt) as error:
+        # Only Exception crosses from a thread to the loop without ending the process.
+        raise RuntimeError(f"{type(error).__name__} raised") from error
+    finally:
+        connections.close_all()
+
+
+def _storable(info: ErrorInfo, retryable: bool) -> ErrorInfo:
+    """The same error with nothing in it that the database would refuse."""
+    message = info.message.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    try:
+        details = encode(info.details, limit=65_536, what="The details").value
+    except EngineError as error:
+        details = {"left_out": error.info.message}
+    return ErrorInfo(info.code[:100], message, details=details, retryable=retryable)
+
+
+def _records(step_log: StepLog) -> tuple[LogRecord, ...]:
+    return tuple(
+        LogRecord(line.level.value, line.event, line.fields, line.at) for line in step_log.lines
+    )

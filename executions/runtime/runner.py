@@ -1,0 +1,220 @@
+"""One execution in the hands of its owner, from the claim to the moment it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from copy import copy
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from autopilot.common import clock
+from executions.engine.commands import Block, Call, Command, Finish
+from executions.engine.errors import VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
+from executions.engine.events import Claimed, Continued, Event, Verb
+from executions.engine.planner import abort, plan
+from executions.engine.snapshot import Phase, Snapshot
+from executions.engine.states import State
+from executions.runtime.checkpoint import Directive, build
+from executions.runtime.claims import Claim, Message
+from executions.runtime.faults import fault
+from executions.runtime.ledger import Fenced, Held, Ledger, LedgerClosed, Refused
+from executions.runtime.performer import Performer
+from workflows.actions.registry import registry
+from workflows.definition.compiled import ActionConfig
+
+log = structlog.get_logger(__name__)
+
+# A plan yields the loop after this time, so that one heavy run doesn't hold up hundreds.
+PLAN_SECONDS = 0.05
+# Claimed this often without a checkpoint in between, it is taken to kill its workers.
+LOST_AFTER_CLAIMS = 6
+
+
+class Closing(Protocol):
+    """Says whether the drain wants its executions back at the next step boundary."""
+
+    @property
+    def closing(self) -> bool: ...
+
+
+class Runner:
+    """Drives one claimed execution: plan, make durable, carry out, again."""
+
+    def __init__(
+        self, claim: Claim, *, ledger: Ledger, performer: Performer, drain: Closing
+    ) -> None:
+        self.execution_id = claim.snapshot_id
+        self.epoch = claim.epoch
+        self._claim = claim
+        self._ledger = ledger
+        self._performer = performer
+        self._drain = drain
+        self._revision = claim.revision
+        self._counters = claim.counters
+        # Messages read and not yet planned, and how far they have been read.
+        self._inbox: deque[Message] = deque(claim.messages)
+        self._read_seq = claim.messages[-1].seq if claim.messages else claim.counters.seen_seq
+        self._task: asyncio.Task[None] | None = None
+        self._calling = False
+        self._interrupted = False
+
+    @property
+    def read_seq(self) -> int:
+        return self._read_seq
+
+    async def run(self) -> None:
+        """Until the execution blocks, ends or is lost, or the drain closes."""
+        self._task = asyncio.current_task()
+        try:
+            await self._run()
+        except Fenced:
+            log.info("runner.fenced", execution_id=self.execution_id, epoch=self.epoch)
+        except LedgerClosed:
+            pass
+        except Exception:
+            log.exception("runner.failed", execution_id=self.execution_id)
+            await self._ledger.release([Held(self.execution_id, self.epoch, in_trouble=True)])
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        """Take in messages that arrived while this runner was busy; a cancel interrupts a call."""
+        for message in messages:
+            if message.seq > self._read_seq:
+                self._read_seq = message.seq
+                self._inbox.append(message)
+        if self._calling and any(each.event.verb is Verb.CANCEL for each in self._inbox):
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._task is not None and not self._interrupted:
+            self._interrupted = True
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        snapshot, directive = await self._first(self._claim.snapshot)
+        while not isinstance(directive, (Block, Finish)):
+            if self._inbox:
+                snapshot, directive = await self._advance(snapshot, [])
+            elif self._drain.closing:
+                await self._give_back(untouched=True)
+                return
+            else:
+                event = await self._carry_out(snapshot, directive)
+                if event is None and self._drain.closing:
+                    await self._give_back(untouched=False)
+                    return
+                snapshot, directive = await self._advance(snapshot, [event] if event else [])
+
+    async def _first(self, snapshot: Snapshot) -> tuple[Snapshot, Directive]:
+        """Plan what to do with the execution as it was found."""
+        if self._claim.broken is not None:
+            return await self._abort(snapshot, self._claim.broken)
+        if self._claim.claims > LOST_AFTER_CLAIMS:
+            message = f"{LOST_AFTER_CLAIMS} workers died or stalled while they ran this execution."
+            return await self._abort(snapshot, ErrorInfo(WORKER_LOST, message))
+        if self._has_lost_call(snapshot):
+            # Before any wish: after a pause nobody could tell any more that the call was lost.
+            return await self._advance(snapshot, [Claimed(lost_call=True)], take_inbox=False)
+        return await self._advance(snapshot, [*self._take_inbox(), Claimed()], take_inbox=False)
+
+    def _has_lost_call(self, snapshot: Snapshot) -> bool:
+        position = snapshot.position
+        if snapshot.state is not State.RUNNING or position is None:
+            return False
+        if position.phase is not Phase.CALL:
+            return False
+        config = snapshot.definition.steps[position.step_id].config
+        assert isinstance(config, ActionConfig)
+        action = registry.get(config.action)
+        return action is not None and not action.idempotent
+
+    def _take_inbox(self) -> list[Event]:
+        events: list[Event] = []
+        while self._inbox:
+            message = self._inbox.popleft()
+            self._counters.seen_seq = message.seq
+            events.append(message.event)
+        return events
+
+    async def _carry_out(self, snapshot: Snapshot, directive: Directive) -> Event | None:
+        """Do what the durable plan asks for; None = it was interrupted."""
+        if not isinstance(directive, Call):
+            await asyncio.sleep(0)
+            return Continued()
+        self._calling = True
+        try:
+            fault("runner.before_call")
+            return await self._performer.perform(snapshot, directive)
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+            self._interrupted = False
+            if self._task is not None:
+                self._task.uncancel()
+            return None
+        finally:
+            self._calling = False
+
+    def stop_call(self) -> None:
+        """The grace period is over: give the execution back even in the middle of a call."""
+        if self._calling:
+            self._interrupt()
+
+    async def _advance(
+        self, snapshot: Snapshot, events: Sequence[Event], *, take_inbox: bool = True
+    ) -> tuple[Snapshot, Directive]:
+        """Plan for these events and what is in the inbox, and make the outcome durable."""
+        now = clock.now()
+        before = copy(self._counters)
+        if take_inbox:
+            events = [*events, *self._take_inbox()]
+        commands, after = _plan_all(snapshot, events, now)
+        try:
+            return await self._record(commands, after, now)
+        except Refused as refused:
+            self._counters = before
+            message = f"The database refused what the step produced: {refused}"
+            return await self._abort(snapshot, ErrorInfo(VALIDATION_OUTPUT, message))
+
+    async def _abort(self, snapshot: Snapshot, error: ErrorInfo) -> tuple[Snapshot, Directive]:
+        now = clock.now()
+        aborted = abort(snapshot, error, now)
+        return await self._record(aborted.commands, aborted.after, now)
+
+    async def _record(
+        self, commands: Sequence[Command], after: Snapshot, now: datetime
+    ) -> tuple[Snapshot, Directive]:
+        checkpoint = build(
+            commands=commands,
+            after=after,
+            epoch=self.epoch,
+            revision=self._revision,
+            counters=self._counters,
+            now=now,
+        )
+        inbox_seq = await self._ledger.record(checkpoint)
+        self._revision += 1
+        fault("runner.after_checkpoint")
+        if not checkpoint.releases and inbox_seq > self._read_seq:
+            self.deliver(await self._ledger.messages({self.execution_id: self._read_seq}))
+        return after, checkpoint.directive
+
+    async def _give_back(self, *, untouched: bool) -> None:
+        await self._ledger.release([Held(self.execution_id, self.epoch, untouched)])
+
+
+def _plan_all(
+    snapshot: Snapshot, events: Sequence[Event], now: datetime
+) -> tuple[list[Command], Snapshot]:
+    """One plan after the other, as if each had been durable before the next."""
+    until = time.monotonic() + PLAN_SECONDS
+    commands: list[Command] = []
+    for event in events:
+        planned = plan(snapshot, event, now, spent=lambda: time.monotonic() > until)
+        commands.extend(planned.commands)
+        snapshot = planned.after
+    return commands, snapshot
