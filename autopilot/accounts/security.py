@@ -81,11 +81,6 @@ def note_denied(
     )
 
 
-def note_on_commit(event: Note) -> None:
-    """Keep an event about a change that succeeded: nothing is noted if it is rolled back."""
-    transaction.on_commit(lambda: note(event))
-
-
 @contextmanager
 def collecting() -> Iterator[list[Note]]:
     """Collect the events of a piece of work and write them when it is over, however it ended."""
@@ -99,7 +94,11 @@ def collecting() -> Iterator[list[Note]]:
 
 
 def write(events: list[Note]) -> None:
-    """Insert the events in a transaction of their own; a database that is away only logs."""
+    """Insert the events; a database that refuses or is away is only logged.
+
+    Called by itself this is a transaction of its own. Inside somebody's transaction it goes with
+    it, which suits events about a change that succeeded.
+    """
     if not events:
         return
     try:

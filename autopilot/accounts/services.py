@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,17 +92,28 @@ def set_roles(*, user: Any, roles: Iterable[Role], actor: Actor) -> frozenset[Ro
         before={"roles": sorted(before)},
         after={"roles": sorted(wanted)},
     )
-    security.note_on_commit(
-        Note(
-            kind=SecurityEventKind.ROLE_CHANGED,
-            user_id=user.pk,
-            name=user.get_username(),
-            message=f"by {actor.name}: {_list(before)} -> {_list(wanted)}",
-            address=actor.address,
-            request_id=actor.request_id,
-        )
-    )
+    note_role_change(user=user, before=before, after=wanted, actor=actor)
     return before
+
+
+def note_role_change(
+    *, user: Any, before: Collection[Role], after: Collection[Role], actor: Actor
+) -> None:
+    """Keep a security event that somebody's roles changed, in the transaction of the change."""
+    if set(before) == set(after):
+        return
+    security.write(
+        [
+            Note(
+                kind=SecurityEventKind.ROLE_CHANGED,
+                user_id=user.pk,
+                name=user.get_username(),
+                message=f"by {actor.name}: {_list(before)} -> {_list(after)}",
+                address=actor.address,
+                request_id=actor.request_id,
+            )
+        ]
+    )
 
 
 def roles_of(user: Any) -> list[Role]:
@@ -111,7 +122,7 @@ def roles_of(user: Any) -> list[Role]:
     return [role for role in Role if role in names]
 
 
-def _list(roles: frozenset[Role]) -> str:
+def _list(roles: Collection[Role]) -> str:
     return ", ".join(role for role in Role if role in roles) or "none"
 
 

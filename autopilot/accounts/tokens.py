@@ -11,7 +11,7 @@ from django.contrib.auth.models import update_last_login
 from django.db import transaction
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.tokens import RefreshToken, Token, UntypedToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
@@ -77,9 +77,16 @@ def user_of(token: Token) -> Any:
 
 def issue_tokens(*, user: Any) -> TokenPair:
     """A new pair for somebody who has just shown who they are."""
-    refresh = RefreshToken.for_user(user)
+    refresh = _new_refresh_token(user)
     update_last_login(None, user)  # type: ignore[arg-type]
     return TokenPair(access=str(refresh.access_token), refresh=str(refresh))
+
+
+def _new_refresh_token(user: Any) -> RefreshToken:
+    token = RefreshToken.for_user(user)
+    # The library keeps the whole token, as good as a password for days; its id is enough.
+    OutstandingToken.objects.filter(jti=token[api_settings.JTI_CLAIM]).update(token="")
+    return token
 
 
 @transaction.atomic
@@ -94,7 +101,7 @@ def rotate_tokens(*, refresh: str) -> TokenPair:
     _, first = cast("tuple[BlacklistedToken, bool]", spent.blacklist())
     if not first:
         raise TokenInvalid("The refresh token was used before.")
-    fresh = RefreshToken.for_user(user)
+    fresh = _new_refresh_token(user)
     return TokenPair(access=str(fresh.access_token), refresh=str(fresh))
 
 

@@ -217,10 +217,8 @@ def test_sync_roles_command_says_when_migrations_are_missing(db: None) -> None:
         call_command("sync_roles", stdout=StringIO())
 
 
-@pytest.mark.django_db(transaction=True)
-def test_roles_are_set_and_remembered(redis_client) -> None:
+def test_roles_are_set_and_remembered(vera: User) -> None:
     sync_roles()
-    vera = get_user_model().objects.create_user("vera")
     vera.groups.add(Group.objects.create(name="Night shift"))
     set_roles(user=vera, roles=[Role.VIEWER, Role.OPERATOR], actor=SYSTEM)
     assert set_roles(user=vera, roles=[Role.DESIGNER], actor=SYSTEM) == {
