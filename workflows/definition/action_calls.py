@@ -41,13 +41,17 @@ def _call_problems(call: dict[str, Any], path: str, catalog: ActionCatalog) -> I
 
 
 def _param_problems(params: dict[str, Any], path: str, info: ActionInfo) -> Iterator[Problem]:
-    literal: dict[str, Any] = {}
+    known = dict(params)
+    partial = False
     for name, value in params.items():
         try:
             template = compile_template(value)
         except ExpressionError:
-            continue  # reported where expressions are checked
+            partial = True  # reported where expressions are checked
+            continue
         if template.is_literal:
-            literal[name] = template.value
-    for problem in info.check_params(literal, partial=len(literal) < len(params)):
+            known[name] = template.value
+        else:
+            partial = True
+    for problem in info.check_params(known, partial=partial):
         yield Problem(path + problem.path.removeprefix("$"), problem.code, problem.message)

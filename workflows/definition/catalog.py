@@ -22,8 +22,7 @@ class ActionInfo(Protocol):
     def check_params(self, params: dict[str, Any], *, partial: bool) -> list[Problem]:
         """What is wrong with parameters, with paths relative to `$`.
 
-        partial: only the literal parameters are given, templates stand for the others; a
-        parameter that is not given is no problem then.
+        partial: some values are templates, whose values only a run knows; they are not judged.
         """
 
 
