@@ -135,7 +135,7 @@ def equal(meter: Meter, left: Any, right: Any, depth: int = 0) -> bool:
     """
     if left is right:
         return True
-    meter.charge(1)
+    meter.charge(2)
     if type(left) is str and type(right) is str:
         if len(left) != len(right):
             return False
@@ -145,6 +145,7 @@ def equal(meter: Meter, left: Any, right: Any, depth: int = 0) -> bool:
         if not isinstance(right, list) or len(left) != len(right):
             return False
         _descend(depth)
+        meter.charge(len(left) // 2)
         return all(
             equal(meter, one, other, depth + 1) for one, other in zip(left, right, strict=True)
         )
@@ -152,6 +153,7 @@ def equal(meter: Meter, left: Any, right: Any, depth: int = 0) -> bool:
         if not isinstance(right, Mapping) or len(left) != len(right):
             return False
         _descend(depth)
+        meter.charge(len(left))
         return all(key in right and equal(meter, left[key], right[key], depth + 1) for key in left)
     if isinstance(right, list | Mapping):
         return False

@@ -9,6 +9,7 @@ from workflows.definition.expressions.dates import DATE_METHODS, DURATION_METHOD
 from workflows.definition.expressions.errors import Refusal
 from workflows.definition.expressions.library import FUNCTIONS
 from workflows.definition.expressions.patterns import compile_pattern
+from workflows.definition.expressions.references import CONSTANTS
 from workflows.definition.expressions.texts import TEXT_METHODS
 
 METHODS = TEXT_METHODS.keys() | DATE_METHODS.keys() | DURATION_METHODS.keys()
@@ -51,7 +52,10 @@ def _check_function(node: ast.Call, name: str) -> None:
     if name in ("regex_match", "regex_search"):
         pattern = node.args[0]
         if isinstance(pattern, ast.Constant) and isinstance(pattern.value, str):
-            compile_pattern(pattern.value)
+            try:
+                compile_pattern(pattern.value)
+            except Refusal as refusal:
+                raise Refusal(f"{name}() {refusal}") from None
 
 
 def _check_method(node: ast.Call, name: str) -> None:
@@ -87,5 +91,5 @@ def _check_default(node: ast.Call) -> None:
         if isinstance(path, ast.Subscript) and isinstance(path.slice, ast.Slice):
             raise Refusal("default() looks up one place, not a slice")
         path = path.value
-    if not isinstance(path, ast.Name):
+    if not isinstance(path, ast.Name) or path.id in CONSTANTS:
         raise Refusal("default() looks up a path such as input.note, not a computed value")

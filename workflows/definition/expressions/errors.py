@@ -20,6 +20,8 @@ class ExpressionError(Exception):
     code = "expression"
 
     def __init__(self, message: str, *, source: str, path: str = "") -> None:
+        # A key or a source may hold anything; a sentence goes into logs, pages and the database.
+        message = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in message)
         super().__init__(message)
         self.message = message
         self.source = source
@@ -68,6 +70,7 @@ _KINDS: dict[type, str] = {
     dict: "an object",
     dt.datetime: "a date",
     dt.timedelta: "a duration",
+    slice: "a slice",
 }
 
 

@@ -27,6 +27,7 @@ from workflows.definition.expressions.errors import (
 from workflows.definition.expressions.library import FUNCTIONS
 from workflows.definition.expressions.operators import BINARY, COMPARE, UNARY
 from workflows.definition.expressions.parsing import Parsed
+from workflows.definition.expressions.references import CONSTANTS
 from workflows.definition.expressions.results import as_text, key_text, plain, shared
 from workflows.definition.expressions.texts import TEXT_METHODS
 
@@ -59,7 +60,6 @@ _FAILURES = (
 )
 _SHOWN_KEY = 60
 _KEYS_TO_SUGGEST = 100
-_EMPTY: dict[str, Any] = {}
 
 Handler = Callable[["Evaluator", Any], Any]
 
@@ -72,13 +72,13 @@ class Evaluator(EvalWithCompoundTypes, Meter):
         Meter.__init__(self, now if now.tzinfo else now.replace(tzinfo=dt.UTC))
         self.operators = UNARY
         self.scope = scope
-        self.bound = _EMPTY
+        self.bound = CONSTANTS
         self.source = ""
 
     def run(self, parsed: Parsed, source: str) -> Any:
         """The value of `parsed` as plain JSON, or `ExpressionError`."""
         self.source = source
-        self.bound = _EMPTY
+        self.bound = CONSTANTS
         try:
             value = self._eval(parsed.body)
             return shared(self, value) if parsed.shares else plain(self, value)
@@ -148,7 +148,10 @@ class Evaluator(EvalWithCompoundTypes, Meter):
                 raise Refusal(f"needs a text as its key, not {kind(key)}")
             return _member(container, key, node.value)
         if not isinstance(container, list | str):
-            raise Refusal(f"cannot be: {_shown(node.value)} is {kind(container)} without items")
+            raise Refusal(
+                f"does not exist: {_shown(node.value)} is {kind(container)}, "
+                "not a list, an object or a text"
+            )
         if isinstance(key, slice):
             return self._cut(container, key)
         if type(key) is not int:
@@ -321,7 +324,7 @@ def _attribute(value: Any, node: ast.Attribute) -> Any:
         return _member(value, name, node.value)
     if type(value) is dt.datetime and name in DATE_FIELDS:
         return getattr(value, name)
-    raise Refusal(f"cannot be: {_shown(node.value)} is {kind(value)} without keys")
+    raise Refusal(f"does not exist: {_shown(node.value)} is {kind(value)}, not an object")
 
 
 def _member(container: Mapping[str, Any], key: str, node: ast.expr) -> Any:

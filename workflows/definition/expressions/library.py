@@ -178,6 +178,8 @@ def _range(meter: Meter, *limits: object) -> list[int]:
     for limit in limits:
         if type(limit) is not int:
             raise Refusal(f"needs whole numbers, not {kind(limit)}")
+    if limits[2:] == (0,):
+        raise Refusal("cannot go on in steps of 0")
     numbers = range(*limits)  # type: ignore[call-overload]
     try:
         length = len(numbers)
@@ -222,14 +224,15 @@ def _duration(meter: Meter, value: object) -> dt.timedelta:
 
 
 def _format_date(meter: Meter, value: object, *pattern_and_zone: object) -> str:
-    meter.charge(10)
+    # Each letter of a format is one or two characters of it.
+    meter.charge(20 + sum(len(text) for text in pattern_and_zone if isinstance(text, str)))
     return dates.format_date(value, *pattern_and_zone)
 
 
 def _from_json(meter: Meter, value: object) -> Any:
     if not isinstance(value, str):
         raise Refusal(f"needs a text, not {kind(value)}")
-    meter.charge(1 + len(value) // 8)
+    meter.charge(10 + len(value) // 6)
     try:
         parsed = json.loads(
             value,

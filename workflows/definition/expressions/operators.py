@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -107,9 +106,7 @@ def _power(meter: Meter, left: Any, right: Any) -> Any:
         if (left.bit_length() - 1) * right > MAX_INTEGER_BITS:
             raise Refusal(f"makes a whole number of more than {MAX_INTEGER_BITS:,} bits")
         return number(left**right)
-    if left < 0 and type(right) is float and not right.is_integer():
-        raise Refusal("has no real number as its result")
-    return number(math.pow(left, right) if type(right) is not float else left**right)
+    return number(left**right)
 
 
 def _is_time(value: object) -> bool:
@@ -118,6 +115,12 @@ def _is_time(value: object) -> bool:
 
 def _contains(meter: Meter, item: Any, container: Any) -> bool:
     if type(container) is list:
+        if type(item) is str:
+            meter.charge((1 + len(item) // 128) * (1 + len(container) // 8))
+            return item in container
+        if item is None or type(item) in NUMBERS:
+            meter.charge(1 + len(container) // 8)
+            return item in container
         return any(equal(meter, item, one) for one in container)
     if type(container) is str:
         if type(item) is not str:

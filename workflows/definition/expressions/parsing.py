@@ -17,10 +17,9 @@ from workflows.definition.expressions.bounds import (
 from workflows.definition.expressions.calls import check_call
 from workflows.definition.expressions.errors import ExpressionError, Refusal, quote
 from workflows.definition.expressions.operators import BINARY, COMPARE, UNARY
-from workflows.definition.expressions.references import References, collect
+from workflows.definition.expressions.references import CONSTANTS, References, collect
 from workflows.definition.expressions.scanning import is_balanced
 
-_CONSTANTS = {"true": True, "false": False, "null": None}
 _KEYWORD_AS_KEY = re.compile(
     r"\.\s*(False|None|True|and|as|assert|async|await|break|class|continue|def|del|elif|else|except"
     r"|finally|for|from|global|if|import|in|is|lambda|nonlocal|not|or|pass|raise|return|try|while"
@@ -80,7 +79,6 @@ def parse(source: str) -> Parsed:
     try:
         body = _parse(source)
         _check_nesting(body)
-        body = _Literals().visit(body)
         for node in ast.walk(body):
             _check_node(node)
         _check_generator_places(body)
@@ -136,17 +134,6 @@ def _check_nesting(body: ast.expr) -> None:
     raise Refusal(_TOO_DEEP)
 
 
-class _Literals(ast.NodeTransformer):
-    """Writes JSON's own `true`, `false` and `null` as the constants they are."""
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id not in _CONSTANTS:
-            return node
-        if not isinstance(node.ctx, ast.Load):
-            raise Refusal(f"{node.id} is a constant and cannot be the name of an item")
-        return ast.copy_location(ast.Constant(_CONSTANTS[node.id]), node)
-
-
 def _check_node(node: ast.AST) -> None:
     for forbidden, reason in _FORBIDDEN.items():
         if isinstance(node, forbidden):
@@ -162,7 +149,10 @@ def _check_node(node: ast.AST) -> None:
 
 def _check_constant(node: ast.Constant) -> None:
     if isinstance(node.value, int | float):
-        number(node.value)
+        try:
+            number(node.value)
+        except Refusal:
+            raise Refusal("it holds a number that is too large") from None
     elif node.value is not None and not isinstance(node.value, str):
         raise Refusal("only texts, numbers, true, false and null can be written out")
 
@@ -170,6 +160,8 @@ def _check_constant(node: ast.Constant) -> None:
 def _check_name(node: ast.Name) -> None:
     if node.id.startswith("__"):
         raise Refusal("names cannot begin with two underscores")
+    if node.id in CONSTANTS and not isinstance(node.ctx, ast.Load):
+        raise Refusal(f"{node.id} is a constant and cannot be the name of an item")
 
 
 def _check_attribute(node: ast.Attribute) -> None:
@@ -188,10 +180,15 @@ def _check_compare(node: ast.Compare) -> None:
     sides = [node.left, *node.comparators]
     for position, operator in enumerate(node.ops):
         if isinstance(operator, ast.Is | ast.IsNot) and not any(
-            isinstance(side, ast.Constant) and (side.value is None or type(side.value) is bool)
-            for side in sides[position : position + 2]
+            _is_singleton(side) for side in sides[position : position + 2]
         ):
             raise Refusal('"is" compares with null, true or false only; use ==')
+
+
+def _is_singleton(node: ast.expr) -> bool:
+    if isinstance(node, ast.Constant):
+        return node.value is None or type(node.value) is bool
+    return isinstance(node, ast.Name) and node.id in CONSTANTS
 
 
 def _check_comprehension(node: ast.ListComp | ast.DictComp | ast.GeneratorExp) -> None:

@@ -11,8 +11,9 @@ from workflows.definition.expressions.bounds import Meter
 from workflows.definition.expressions.errors import Refusal, kind
 
 MAX_PATTERN = 1000
-_MAX_MEMORY_BYTES = 1 << 20
-_COMPILE_OPERATIONS = 2_000
+_MAX_MEMORY_BYTES = 1 << 18
+_COMPILE_OPERATIONS = 1_000
+_OPERATIONS_PER_INSTRUCTION = 2
 _STATE_CHARACTERS_PER_OPERATION = 100
 
 
@@ -44,12 +45,15 @@ def _apply(meter: Meter, method: str, pattern: object, text: object, group: obje
     if not isinstance(pattern, str) or not isinstance(text, str):
         wrong = text if isinstance(pattern, str) else pattern
         raise Refusal(f"needs a pattern and a text, not {kind(wrong)}")
-    if pattern not in meter.patterns:
+    if pattern in meter.patterns:
+        compiled = compile_pattern(pattern)
+    else:
         # Compiling is cached, but paid for once in each evaluation: what an expression may do
         # must not depend on what ran before it.
         meter.charge(_COMPILE_OPERATIONS)
+        compiled = compile_pattern(pattern)
+        meter.charge(compiled.programsize * _OPERATIONS_PER_INSTRUCTION)
         meter.patterns.add(pattern)
-    compiled = compile_pattern(pattern)
     meter.charge(1 + len(text) * compiled.programsize // _STATE_CHARACTERS_PER_OPERATION)
     found = getattr(compiled, method)(text)
     if group is None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from typing import Any
 
 Path = tuple[str, ...]
+
+CONSTANTS: dict[str, Any] = {"true": True, "false": False, "null": None}
+"""JSON's own spelling of the constants; to Python these are names, so they are bound as such."""
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ def _visit_path(node: ast.expr, bound: frozenset[str], found: References, into: 
     if not isinstance(node, ast.Name):
         _visit(node, bound, found)
         return
-    if node.id in bound:
+    if node.id in bound or node.id in CONSTANTS:
         return
     path = [node.id]
     for written in reversed(keys):

@@ -30,7 +30,8 @@ def _reader(method: Callable[[str], Any]) -> TextMethod:
     """A method without arguments; its result may be longer than the text (`ß` becomes `SS`)."""
 
     def call(meter: Meter, text: str) -> Any:
-        meter.charge_text(len(text))
+        # Letters beyond ASCII are looked up one by one.
+        meter.charge_text(len(text) if text.isascii() else len(text) * 16)
         result = method(text)
         if isinstance(result, str):
             meter.room_for_text(len(result))
