@@ -57,10 +57,10 @@ def _follow(params: object, location: Sequence[str | int]) -> tuple[list[str | i
     place: list[str | int] = []
     value = params
     for number, key in enumerate(location):
-        if (isinstance(value, Mapping) and key in value) or (
-            isinstance(value, list) and isinstance(key, int) and key < len(value)
-        ):
+        if isinstance(value, Mapping) and key in value:
             value = value[key]
+        elif isinstance(value, list) and isinstance(key, int):
+            value = value[key] if key < len(value) else None
         elif number < len(location) - 1 or not isinstance(value, Mapping):
             continue
         place.append(key)
