@@ -32,6 +32,12 @@ def _redacted(key: object, value: Any) -> Any:
     return value
 
 
+def _plain(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Leave out the request object (or socket) that Django attaches to its log records."""
+    event.pop("request", None)
+    return event
+
+
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
@@ -70,7 +76,7 @@ def logging_config(*, debug: bool, level: str) -> dict[str, Any]:
         "formatters": {
             "events": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": [*_shared(), structlog.stdlib.ExtraAdder(), redact],
+                "foreign_pre_chain": [*_shared(), structlog.stdlib.ExtraAdder(), _plain, redact],
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,

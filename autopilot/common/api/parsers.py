@@ -72,8 +72,8 @@ def parse_json(raw: bytes) -> Any:
         ) from error
     except RecursionError as error:
         raise _invalid([_too_deep(jsonpath.ROOT)]) from error
-    deep = text.count("[") + text.count("{") > MAX_DEPTH
-    if reader.refused or deep or _SUSPICIOUS_ESCAPE.search(text):
+    many = text.count("[") + text.count("{") > MAX_DEPTH
+    if reader.refused or _SUSPICIOUS_ESCAPE.search(text) or (many and _is_deep(value)):
         problems = _first(_problems(value))
         if problems:
             raise _invalid(problems)
@@ -136,38 +136,70 @@ class _Reader:
         return self._mark("json.not_a_number", f"{name} is not a value that JSON has.")
 
 
+# A place in the document: its container's place and the key in there. Written out as a path only
+# where there is something to say, because a body may hold millions of values.
+_Trail = tuple["_Trail | None", str | int]
+
+
+def _is_deep(document: Any) -> bool:
+    """Whether containers are nested deeper than MAX_DEPTH, found level by level."""
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            member
+            for value in level
+            for member in (value.values() if isinstance(value, dict) else value)
+            if isinstance(member, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _problems(document: Any) -> Iterator[Problem]:
     """Walk without recursion: the document may be nested as deeply as the reader allowed."""
-    waiting: list[tuple[str, Any, int]] = [(jsonpath.ROOT, document, 0)]
+    waiting: list[tuple[_Trail | None, Any, int]] = [(None, document, 0)]
     while waiting:
-        path, value, depth = waiting.pop()
+        trail, value, depth = waiting.pop()
         if isinstance(value, _Refused):
-            yield Problem(path, value.code, value.message)
+            yield Problem(_path(trail), value.code, value.message)
             value = value.value
         if isinstance(value, str):
-            yield from _problems_of_text(path, value)
+            yield from _problems_of_text(trail, value)
             continue
         if not isinstance(value, dict | list):
             continue
         if depth >= MAX_DEPTH:
-            yield _too_deep(path)
+            yield _too_deep(_path(trail))
             continue
-        members = list(value.items() if isinstance(value, dict) else enumerate(value))
-        for key, _ in members:
-            if isinstance(key, str):
-                yield from _problems_of_text(jsonpath.child(path, key), key)
+        if isinstance(value, dict):
+            for key in value:
+                yield from _problems_of_text((trail, key), key)
+            members: list[tuple[str | int, Any]] = list(value.items())
+        else:
+            members = list(enumerate(value))
         waiting.extend(
-            (jsonpath.child(path, key), member, depth + 1) for key, member in reversed(members)
+            ((trail, key), member, depth + 1)
+            for key, member in reversed(members)
+            if isinstance(member, dict | list | str | _Refused)
         )
 
 
-def _problems_of_text(path: str, value: str) -> Iterator[Problem]:
+def _path(trail: _Trail | None) -> str:
+    keys: list[str | int] = []
+    while trail is not None:
+        trail, key = trail
+        keys.append(key)
+    return jsonpath.join(reversed(keys))
+
+
+def _problems_of_text(trail: _Trail | None, value: str) -> Iterator[Problem]:
     if "\x00" in value:
-        yield Problem(path, "text.nul", "The text contains a NUL character (\\u0000).")
+        yield Problem(_path(trail), "text.nul", "The text contains a NUL character (\\u0000).")
     found = _SURROGATE.search(value)
     if found is not None:
         yield Problem(
-            path,
+            _path(trail),
             "text.surrogate",
             f"The text contains half of a surrogate pair (\\u{ord(found[0]):04x}).",
         )
