@@ -20,9 +20,9 @@ COPY . .
 # The addresses are only read here, not connected to.
 RUN DATABASE_URL=postgresql://build/build REDIS_URL=redis://build/0 SECRET_KEY=build \
     python manage.py collectstatic --no-input \
-    && chown -R autopilot var
+    && chown -R 10001 var
 
-USER autopilot
+USER 10001
 ENV HOST=0.0.0.0 PORT=8000
 EXPOSE 8000
 

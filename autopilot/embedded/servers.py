@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any, BinaryIO
 
 from autopilot.embedded.errors import no_room, wont_start
 from autopilot.embedded.home import DATABASE, POSTGRES_SOCKET, USER, Home
+from autopilot.embedded.lifeline import die_with_parent
 from autopilot.embedded.programs import Programs, clean_environment
 
 START_SECONDS = 60.0
@@ -102,7 +101,7 @@ class Server:
                 env=clean_environment(),
                 # Ctrl-C in the terminal is the caller's business, not the servers'.
                 start_new_session=True,
-                preexec_fn=_die_with_parent(self.stop_signal),
+                preexec_fn=die_with_parent(self.stop_signal),
                 **_identity(self.account),
             )
 
@@ -239,7 +238,7 @@ class Postgres(Server):
                 stderr=subprocess.STDOUT,
                 cwd=self.home.draft,
                 env=clean_environment(),
-                preexec_fn=_die_with_parent(signal.SIGKILL),
+                preexec_fn=die_with_parent(signal.SIGKILL),
                 **_identity(self.account),
             )
         if result.returncode != 0:
@@ -300,26 +299,6 @@ def _identity(account: pwd.struct_passwd | None) -> dict[str, Any]:
     if account is None:
         return {}
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """Have the kernel send `number` to the child when the keeper dies, however it dies.
-
-    Linux only; elsewhere the next start ends what was left over. It runs between fork and exec,
-    after the change of account (which would clear the wish), in a process of one thread.
-    """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    keeper = os.getpid()
-
-    def wish() -> None:
-        prctl(1, int(number), 0, 0, 0)
-        if os.getppid() != keeper:
-            # It died between the fork and the wish.
-            os.kill(os.getpid(), number)
-
-    return wish
 
 
 def _open_log(path: Path) -> BinaryIO:
