@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, ClassVar
 
 from autopilot.common.errors import DomainError
@@ -72,10 +71,19 @@ def normalize_definition(document: dict[str, Any]) -> dict[str, Any]:
     Stored that way, renaming a step or adding one above it cannot change ids that expressions,
     targets and running executions refer to. A second call changes nothing.
     """
-    normal: dict[str, Any] = copy.deepcopy(document)
+    normal: dict[str, Any] = _copy(document)
     for step in read_outline(normal).steps:
         _write_id(step)
     return normal
+
+
+def _copy(value: Any) -> Any:
+    """A deep copy that shares nothing with itself, as a YAML document with anchors does."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
+    return value
 
 
 def _write_id(step: Step) -> None:

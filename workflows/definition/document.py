@@ -60,9 +60,10 @@ def _on_failure(value: object) -> str | ErrorWorkflow:
 def _redact(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > 200:
         raise refuse("field.type", "This must be a list of at most 200 JSON pointers.")
-    for pointer in value:
+    for index, pointer in enumerate(value):
         if not isinstance(pointer, str) or not pointer.startswith("/") or len(pointer) > 512:
-            raise refuse("field.pointer", 'Expected JSON pointers such as "/input/customer/email".')
+            message = 'Expected a JSON pointer such as "/input/customer/email".'
+            raise refuse("field.pointer", message, index)
     return tuple(value)
 
 

@@ -51,13 +51,12 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def refuse(code: str, message: str) -> PydanticCustomError:
-    """An error whose sentence is shown as it is; braces in it are text, not placeholders."""
-    return PydanticCustomError(
-        code,
-        "{text}",
-        {"text": message},
-    )
+def refuse(code: str, message: str, *at: str | int) -> PydanticCustomError:
+    """An error whose sentence is shown as it is; braces in it are text, not placeholders.
+
+    at: keys from the value to the part of it that is wrong.
+    """
+    return PydanticCustomError(code, "{text}", {"text": message, "at": at})
 
 
 def is_template(value: object) -> bool:
@@ -148,22 +147,25 @@ def _labels(value: object) -> dict[str, str]:
                 "field.label",
                 f'"{quote(str(key))}" cannot be a label: expected letters, digits, ".", "_", "/" '
                 'or "-", at most 63.',
+                key,
             )
         if not isinstance(text, str) or len(text) > 255:
             raise refuse(
                 "field.label",
                 f'The label "{quote(key)}" must have text of at most 255 characters.',
+                key,
             )
     return value
 
 
-def _variable(value: object) -> str:
+def _variable(value: object, *at: str) -> str:
     text = _text(value, "A variable's name")
     if not is_variable(text):
         raise refuse(
             "field.variable",
             f'"{quote(text)}" cannot be a variable: expected a letter, then letters, digits or '
             "underscores, at most 63, and no reserved word.",
+            *at,
         )
     return text
 
@@ -172,7 +174,7 @@ def _assignments(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise refuse("field.type", "This must be an object of variable names and templates.")
     for name in value:
-        _variable(name)
+        _variable(name, name)
     return value
 
 
@@ -185,12 +187,13 @@ def _schema(value: object) -> dict[str, Any] | bool:
 def _error_globs(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise refuse("field.type", "This must be a list of at least one error code or pattern.")
-    for glob in value:
+    for index, glob in enumerate(value):
         if not isinstance(glob, str) or not _ERROR_GLOB.match(glob):
             raise refuse(
                 "field.error_pattern",
                 f'"{quote(str(glob))}" is no error pattern: expected a dotted code, where "*" '
                 'stands for anything, such as "http.5*".',
+                index,
             )
     return tuple(value)
 
@@ -263,7 +266,9 @@ Labels = Annotated[
         }
     ),
 ]
-Variable = Annotated[str, PlainValidator(_variable), WithJsonSchema({"type": "string"})]
+Variable = Annotated[
+    str, PlainValidator(lambda value: _variable(value)), WithJsonSchema({"type": "string"})
+]
 Assignments = Annotated[
     dict[str, Any],
     PlainValidator(_assignments),

@@ -179,12 +179,13 @@ class ScopeGraph:
 
 
 def _ways(step: Step) -> Iterator[_Way]:
-    if falls_through(step):
-        yield _Way(step.position, _successor(step), EdgeKind.FLOW, "")
     positions = step.scope.positions()
-    for target in targets(step):
-        if target.kind is EdgeKind.FLOW:
-            continue
+    written = [target for target in targets(step) if target.kind is not EdgeKind.FLOW]
+    # A target to nowhere is one mistake: what it was meant to reach is not reported as well.
+    lost = any(target.id != END and target.id not in positions for target in written)
+    if lost or falls_through(step):
+        yield _Way(step.position, _successor(step), EdgeKind.FLOW, "")
+    for target in written:
         if target.id == END:
             yield _Way(step.position, None, target.kind, target.label)
         elif target.id in positions:

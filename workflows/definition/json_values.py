@@ -59,7 +59,7 @@ def _scalar_problems(value: object, path: str) -> Iterator[Problem]:
         if not math.isfinite(value):
             yield Problem(path, "json.number", "A number must be finite: NaN and infinity are not.")
     else:
-        yield Problem(path, "json.type", f"A {type(value).__name__} is no JSON value.")
+        yield Problem(path, "json.type", f"A Python {type(value).__name__} is no JSON value.")
 
 
 def _text_problems(text: str, path: str, what: str) -> Iterator[Problem]:

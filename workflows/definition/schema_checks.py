@@ -39,9 +39,8 @@ def check_schema(schema: object, path: str) -> list[Problem]:
     if exceeds_bytes(schema, MAX_SCHEMA_BYTES):
         limit = f"{MAX_SCHEMA_BYTES // 1024} KiB"
         return [Problem(path, "schema.too_large", f"A schema may have {limit} at most.")]
-    if any(True for _ in find_unstorable(schema, path)):
-        return []  # reported for the whole document already
-    problems = list(_meta_problems(schema, path))
+    unstorable = list(find_unstorable(schema, path))
+    problems = unstorable or list(_meta_problems(schema, path))
     if problems:
         return problems
     reader = _Reader(schema, path)

@@ -139,7 +139,7 @@ def _evaluations(nodes: list[Node], component: list[int], members: Mapping[int, 
         total = 0
         for node in members[number]:
             # The library looks at everything in place a second time for `unevaluated...`.
-            again = 2 if any(name.startswith("unevaluated") for name in node.schema) else 1
+            again = 2 if _evaluates_again(node) else 1
             total += 1
             for behind, move in _ways(node):
                 if component[behind.number] != number:
@@ -156,6 +156,7 @@ def _ambiguous(
     refused = 0
     for target in targets.values():
         number = component[target.number]
+        twice = next((n for n in members[number] if _looks_twice(n, component)), None)
         inner = list(_references(target, number, component, ()))
         if len(inner) > MAX_RECURSIVE_REFERENCES:
             refused += 1
@@ -167,11 +168,30 @@ def _ambiguous(
                 "This recursive definition can reach the same place in a value in two ways, which "
                 "doubles the work at every level; let one way lead there.",
             )
+        elif twice is not None:
+            refused += 1
+            yield (
+                twice.path,
+                'A recursive definition cannot have "unevaluatedProperties" or "unevaluatedItems" '
+                "around the recursion, which doubles the work at every level.",
+            )
         elif any(place is target for place in _places(target, component)):
             refused += 1
             yield target.path, "This definition refers to itself without ever going into a value."
         if refused >= 10:
             return
+
+
+def _looks_twice(node: Node, component: list[int]) -> bool:
+    """Whether a node of a recursion is evaluated again for the sake of `unevaluated...`."""
+    return _evaluates_again(node) and any(
+        move is None and component[behind.number] == component[node.number]
+        for behind, move in _ways(node)
+    )
+
+
+def _evaluates_again(node: Node) -> bool:
+    return any(name.startswith("unevaluated") for name in node.schema)
 
 
 def _references(

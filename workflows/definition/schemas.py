@@ -36,7 +36,8 @@ class PayloadSchema:
         """What keeps `value` from satisfying the schema: at most 50 findings, none when it does.
 
         Each has the JSON path below `root`, the code `validation.schema` and a sentence that says
-        what was expected. The value itself is not repeated: it may be confidential.
+        what was expected. The value itself is not repeated: it may be confidential. The value must be
+        plain JSON: whether all of it can be stored is another question (`find_unstorable`).
         """
         try:
             errors = self._validator.iter_errors(value)
@@ -76,7 +77,10 @@ def _problem(error: jsonschema_rs.ValidationError, root: str) -> Problem:
 
 def describe(error: jsonschema_rs.ValidationError) -> str:
     """The sentence for one finding of the schema library."""
-    sentence = _SENTENCES.get(type(error.kind).__name__)
+    name = type(error.kind).__name__
+    if name in ("AnyOf", "OneOfNotValid"):
+        return _nested(error)
+    sentence = _SENTENCES.get(name)
     return sentence(error.kind, error.instance) if sentence else "This value is not allowed here."
 
 
@@ -117,27 +121,36 @@ def _names(values: list[Any]) -> str:
     return shown + (" and more" if len(values) > 10 else "")
 
 
+def _type_names(types: list[str]) -> str:
+    null_last = sorted(types, key=lambda name: name == "null")
+    return " or ".join(_TYPE_NAMES.get(name, name) for name in null_last)
+
+
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _nested(kind: Any, value: object) -> str:
-    """The closest alternative explains a failed `anyOf` or `oneOf` best: show its first finding."""
-    alternatives = [found for found in kind.context if found]
-    if not alternatives:
-        return "This value fits none of the allowed alternatives."
-    closest = min(alternatives, key=lambda found: (-len(found[0].instance_path), len(found)))[0]
-    where = join_all("", closest.instance_path)
-    hint = quote(describe(closest) if len(where) > 1 else "", 200)
-    at = f" Nearest, at {where.lstrip('.')}: {hint}" if hint else ""
-    return f"This value fits none of the {len(kind.context)} allowed alternatives.{at}"
+def _nested(error: jsonschema_rs.ValidationError) -> str:
+    """A failed `anyOf` or `oneOf`: the alternative that came nearest explains it best."""
+    kind: Any = error.kind
+    findings = [found[0] for found in kind.context if found]
+    said = f"This value fits none of the {len(kind.context)} allowed alternatives."
+    if not findings:
+        return said
+    nearest = max(findings, key=_nearness)
+    below = nearest.instance_path[len(error.instance_path) :]
+    where = f", at {join_all('', below).lstrip('.')}" if below else ""
+    return f"{said} Nearest{where}: {quote(describe(nearest), 200)}"
+
+
+def _nearness(error: jsonschema_rs.ValidationError) -> tuple[int, bool]:
+    """Deeper is nearer, and a value of the right type is nearer than one of another."""
+    return len(error.instance_path), type(error.kind).__name__ != "Type"
 
 
 _SENTENCES: dict[str, Callable[[Any, object], str]] = {
     "AdditionalItems": lambda k, v: f"At most {_plural(k.limit, 'item')} may be here.",
     "AdditionalProperties": lambda k, v: f"Unknown fields: {_names(k.unexpected)}.",
-    "AnyOf": _nested,
-    "OneOfNotValid": _nested,
     "OneOfMultipleValid": lambda k, v: "This value must fit exactly one of the alternatives.",
     "Constant": lambda k, v: f"This must be {_json(k.expected_value)}.",
     "Contains": lambda k, v: "No item of this list is of the required kind, or too many are.",
@@ -159,9 +172,7 @@ _SENTENCES: dict[str, Callable[[Any, object], str]] = {
     "Pattern": lambda k, v: f'This text must match the pattern "{quote(k.pattern)}".',
     "PropertyNames": lambda k, v: f"A field's name is not allowed: {describe(k.error)}",
     "Required": lambda k, v: f'The field "{quote(k.property)}" is missing.',
-    "Type": lambda k, v: (
-        f"Expected {' or '.join(_TYPE_NAMES.get(t, t) for t in k.types)}, got {kind_of(v)}."
-    ),
+    "Type": lambda k, v: f"Expected {_type_names(k.types)}, got {kind_of(v)}.",
     "UnevaluatedItems": lambda k, v: "This list has items that are not allowed.",
     "UnevaluatedProperties": lambda k, v: f"Unknown fields: {_names(k.unexpected)}.",
     "UniqueItems": lambda k, v: "The items of this list must differ from each other.",

@@ -30,9 +30,9 @@ def _problem(document: Mapping[str, Any], error: ErrorDetails) -> Problem:
     keys, value = _locate(document, error["loc"])
     path = join_all("$", keys)
     key = quote(str(keys[-1])) if keys else "document"
-    text = error.get("ctx", {}).get("text")
-    if text is not None:
-        return Problem(path, error["type"], text)
+    context = error.get("ctx", {})
+    if "text" in context:
+        return Problem(join_all(path, context["at"]), error["type"], context["text"])
     kind = error["type"]
     if kind == "extra_forbidden":
         fields = sorted(_fields_at(document, keys[:-1]))
@@ -48,7 +48,7 @@ def _problem(document: Mapping[str, Any], error: ErrorDetails) -> Problem:
     write = _SENTENCES.get(kind)
     if write is None:
         return Problem(path, "field.invalid", f'The value of "{key}" is not allowed here.')
-    code, sentence = write(error.get("ctx", {}), value)
+    code, sentence = write(context, value)
     return Problem(path, code, sentence)
 
 

@@ -302,7 +302,7 @@ class ApprovalStep(BaseStep):
     """Waits for a person's decision; rejection is the error `approval.rejected`."""
 
     type: Literal["approval"] = Field(description="Kind of the step.")
-    config: ApprovalConfig = Field(description="What is asked, and who decides.")
+    config: ApprovalConfig = Field(description="The question and those who answer it.")
 
 
 class GroupConfig(Model):
