@@ -35,7 +35,7 @@ class ReadOnlyAdmin(ModelAdmin):
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return request.user.has_perm(self.required_permission)  # type: ignore[union-attr]
+        return request.user.has_perm(self.required_permission)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -68,7 +68,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
     show_full_result_count = False
 
 
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(DjangoUserAdmin, ModelAdmin):
     """People. Administrators edit them, except superusers, whom only superusers touch."""
 
     form = UserChangeForm
@@ -83,8 +83,8 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
             return super().get_fieldsets(request, obj)
-        access = ("is_active", "is_staff", "groups")
-        if request.user.is_superuser:  # type: ignore[union-attr]
+        access: tuple[str, ...] = ("is_active", "is_staff", "groups")
+        if request.user.is_superuser:
             # What is not in the form cannot be sent with it: nobody raises themselves.
             access = (*access, "is_superuser", "user_permissions")
         return (
@@ -96,9 +96,9 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
     def _manages(self, request: HttpRequest, obj: User | None) -> bool:
         user = request.user
-        if obj is not None and obj.is_superuser and not user.is_superuser:  # type: ignore[union-attr]
+        if obj is not None and obj.is_superuser and not user.is_superuser:
             return False
-        return user.has_perm(Permission.USER_MANAGE)  # type: ignore[union-attr]
+        return user.has_perm(Permission.USER_MANAGE)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self._manages(request, None)
@@ -158,8 +158,9 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
             if request.method == "POST" and response.status_code == 302:
                 user = self.get_object(request, id)
                 actor = actor_of(request.user, request)
-                audit.record(actor=actor, action="user.password_changed", target=user)
-        return response  # type: ignore[no-any-return]
+                if user is not None:
+                    audit.record(actor=actor, action="user.password_changed", target=user)
+        return response
 
 
 def _facts(user: User) -> dict[str, Any]:

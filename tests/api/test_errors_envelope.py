@@ -7,6 +7,8 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from rest_framework.test import APIClient
 
+from autopilot.accounts.models import SecurityEvent
+
 pytestmark = pytest.mark.urls("tests.api.probe_urls")
 
 REQUEST_ID = "a-request-id-of-ours"
@@ -319,6 +321,10 @@ def test_a_view_lets_in_only_by_what_it_declares(api: APIClient) -> None:
         "permission_denied", "DeclaredView declares no permission for 'post'."
     )
     assert api.patch("/api/probe/declared/").status_code == 405
+    assert list(SecurityEvent.objects.order_by("id").values_list("kind", "user_id", "message")) == [
+        ("permission_denied", user.pk, missing.json()["error"]["message"]),
+        ("permission_denied", user.pk, undeclared.json()["error"]["message"]),
+    ]
 
 
 @pytest.mark.django_db
