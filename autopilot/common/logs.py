@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import structlog
+from django.core.exceptions import ImproperlyConfigured
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 # Names of fields whose values never reach a log, whoever logged them.
@@ -17,6 +18,7 @@ _SECRET = re.compile(
     r"(?i)(^|_)(password|passwd|secret|token|authorization|api_?key|cookie|access|refresh)(_|$)"
 )
 REDACTED = "[redacted]"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def redact(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
@@ -65,7 +67,12 @@ def configure() -> None:
 
 
 def logging_config(*, debug: bool, level: str) -> dict[str, Any]:
-    """The value for Django's LOGGING. level: DEBUG, INFO, WARNING or ERROR, for everything."""
+    """The value for Django's LOGGING. level: one of LEVELS, for everything.
+
+    Raises ImproperlyConfigured for another level.
+    """
+    if level not in LEVELS:
+        raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(LEVELS)}, not {level!r}.")
     configure()
     renderer: Processor = (
         _readable if debug else structlog.processors.JSONRenderer(ensure_ascii=True, default=str)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
+from django.core.exceptions import ImproperlyConfigured
 
 from autopilot.common.logs import logging_config
 
@@ -82,3 +83,8 @@ def test_events_carry_the_fields_bound_to_the_request(caplog: pytest.LogCaptureF
         7,
         "ours",
     )
+
+
+def test_an_unknown_level_is_told_with_its_variable() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"LOG_LEVEL must be one of DEBUG, .*'LOUD'"):
+        logging_config(debug=False, level="LOUD")

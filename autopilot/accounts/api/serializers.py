@@ -38,8 +38,8 @@ class TokenFactsSerializer(serializers.Serializer[Any]):
 
 class UserSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
-    username = serializers.CharField(source="get_username")
-    name = serializers.CharField(source="get_full_name", help_text="Empty when not known.")
+    username = serializers.CharField()
+    name = serializers.CharField(help_text="Empty when not known.")
     is_superuser = serializers.BooleanField()
 
 

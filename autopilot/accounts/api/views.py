@@ -101,12 +101,20 @@ class MeView(APIView):
     @extend_schema(operation_id="auth_me", summary="Who am I", responses={200: MeSerializer})
     def get(self, request: Request) -> Response:
         """The signed-in user with roles and permissions."""
-        actor = actor_of(request.user, request)
+        user = request.user
+        actor = actor_of(user, request)
+        # A user model of the project's own need not have what Django's has.
+        full_name = getattr(user, "get_full_name", str)
         return Response(
             MeSerializer(
                 {
-                    "user": request.user,
-                    "roles": roles_of(request.user),
+                    "user": {
+                        "id": user.pk,
+                        "username": user.get_username(),
+                        "name": full_name(),
+                        "is_superuser": getattr(user, "is_superuser", False),
+                    },
+                    "roles": roles_of(user),
                     "permissions": sorted(p.value for p in Permission if actor.may(p)),
                 }
             ).data
