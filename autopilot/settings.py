@@ -171,6 +171,9 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     # One name for each list of choices, wherever a field uses it.
     "ENUM_NAME_OVERRIDES": {
+        "ExecutionState": "executions.engine.states.State",
+        "StepState": "executions.engine.states.StepState",
+        "VersionState": "workflows.versioning.states.VersionState",
         "HealthState": "monitoring.health.CHOICES",
         "Role": "autopilot.accounts.roles.ROLE_CHOICES",
         "Permission": "autopilot.accounts.roles.PERMISSION_CHOICES",
