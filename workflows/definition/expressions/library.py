@@ -232,7 +232,8 @@ def _format_date(meter: Meter, value: object, *pattern_and_zone: object) -> str:
 def _from_json(meter: Meter, value: object) -> Any:
     if not isinstance(value, str):
         raise Refusal(f"needs a text, not {kind(value)}")
-    meter.charge(10 + len(value) // 6)
+    # Each object, list and comma is something to build, whatever its length.
+    meter.charge(10 + len(value) // 32 + value.count("[") + value.count("{") + value.count(","))
     try:
         parsed = json.loads(
             value,

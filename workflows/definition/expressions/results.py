@@ -19,14 +19,21 @@ from workflows.definition.expressions.dates import format_duration, format_momen
 from workflows.definition.expressions.errors import Refusal, kind
 
 
+_SHORT_TEXT = 64
+
+
 def plain(meter: Meter, value: Any, depth: int = 0) -> Any:
     """`value` as plain JSON in containers of its own, paid for node by node as a tree."""
-    meter.charge(1)
-    if value is None:
-        return None
+    # The usual types first and without a call: large results are mostly made of these.
+    meter.left -= 1
+    if meter.left < 0:
+        meter.charge(0)
+    if value is None or type(value) is bool:
+        return value
     if isinstance(value, str):
-        meter.charge_text(len(value))
-        return str.__str__(value)
+        if len(value) > _SHORT_TEXT:
+            meter.charge_text(len(value))
+        return value if type(value) is str else str.__str__(value)
     if isinstance(value, int | float):
         return number(adopt(value))
     if isinstance(value, dt.datetime):
