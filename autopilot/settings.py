@@ -9,6 +9,7 @@ from pathlib import Path
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
 from autopilot import env
+from autopilot.common.api.schema import words_of
 from autopilot.common.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -171,12 +172,12 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     # One name for each list of choices, wherever a field uses it.
     "ENUM_NAME_OVERRIDES": {
-        "ExecutionState": "executions.engine.states.State",
-        "StepState": "executions.engine.states.StepState",
-        "VersionState": "workflows.versioning.states.VersionState",
-        "HealthState": "monitoring.health.CHOICES",
-        "Role": "autopilot.accounts.roles.ROLE_CHOICES",
-        "Permission": "autopilot.accounts.roles.PERMISSION_CHOICES",
+        "ExecutionState": words_of("executions.engine.states.State"),
+        "StepState": words_of("executions.engine.states.StepState"),
+        "VersionState": words_of("workflows.versioning.states.VersionState"),
+        "HealthState": words_of("monitoring.health.State"),
+        "Role": words_of("autopilot.accounts.roles.Role"),
+        "Permission": words_of("autopilot.accounts.roles.Permission"),
     },
     "COMPONENT_SPLIT_REQUEST": True,
 }

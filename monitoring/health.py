@@ -20,9 +20,6 @@ class State(StrEnum):
     DOWN = "down"
 
 
-CHOICES = [state.value for state in State]
-
-
 @dataclass(frozen=True, slots=True)
 class Dependency:
     """One thing the product needs: its state, and a sentence that names no address or version."""

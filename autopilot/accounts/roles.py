@@ -32,9 +32,6 @@ class Role(StrEnum):
     ADMINISTRATOR = "Administrator"
 
 
-ROLE_CHOICES = [role.value for role in Role]
-PERMISSION_CHOICES = [permission.value for permission in Permission]
-
 _VIEWER = frozenset(
     {Permission.WORKFLOW_VIEW, Permission.EXECUTION_VIEW, Permission.MONITORING_VIEW}
 )

@@ -13,13 +13,15 @@ from rest_framework.views import APIView
 
 from monitoring import health
 
+_STATES = [state.value for state in health.State]
+
 
 class LiveSerializer(serializers.Serializer[Any]):
     status = serializers.CharField(help_text="Always `ok`.")
 
 
 class DependencySerializer(serializers.Serializer[Any]):
-    state = serializers.ChoiceField(choices=health.CHOICES)
+    state = serializers.ChoiceField(choices=_STATES)
     message = serializers.CharField()
 
 
@@ -29,7 +31,7 @@ class DependenciesSerializer(serializers.Serializer[Any]):
 
 
 class ReadySerializer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=health.CHOICES)
+    status = serializers.ChoiceField(choices=_STATES)
     dependencies = DependenciesSerializer()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from autopilot.accounts.roles import PERMISSION_CHOICES, ROLE_CHOICES
+from autopilot.accounts.roles import Permission, Role
 
 _TOKEN_LENGTH = 4096
 
@@ -45,8 +45,10 @@ class UserSerializer(serializers.Serializer[Any]):
 
 class MeSerializer(serializers.Serializer[Any]):
     user = UserSerializer()
-    roles = serializers.ListField(child=serializers.ChoiceField(choices=ROLE_CHOICES))
+    roles = serializers.ListField(
+        child=serializers.ChoiceField(choices=[role.value for role in Role])
+    )
     permissions = serializers.ListField(
-        child=serializers.ChoiceField(choices=PERMISSION_CHOICES),
+        child=serializers.ChoiceField(choices=[permission.value for permission in Permission]),
         help_text="What the product asks for and you hold.",
     )

@@ -41,7 +41,8 @@ class ETagMixin:
     with `self.with_etag(response, instance)`.
     """
 
-    request: Request
+    # A view's, whose type each framework class narrows in its own way.
+    request: Any
 
     def require_match(self, instance: models.Model) -> None:
         require_match(self.request, instance)

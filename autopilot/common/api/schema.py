@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from django.utils.module_loading import import_string
 
 _PROBLEM = {
     "type": "object",
@@ -35,6 +38,14 @@ _METHODS = {"get", "post", "put", "patch", "delete"}
 _WAIT = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 }
+
+
+def words_of(path: str) -> Callable[[], list[str]]:
+    """For ENUM_NAME_OVERRIDES: the values of the StrEnum at `path`, imported when first needed.
+
+    drf-spectacular takes an enum's names for labels and then finds no field that has them.
+    """
+    return lambda: [member.value for member in import_string(path)]
 
 
 def document_errors(
