@@ -18,6 +18,9 @@ MAX_NAME = 200
 MAX_DESCRIPTION = 4000
 MAX_EXPRESSION = 4096
 
+# The names that expressions know everywhere (some only mean something in some places).
+ROOT_NAMES = ("input", "vars", "steps", "execution", "error", "secrets")
+
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?\Z")
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
@@ -71,7 +74,7 @@ def is_error_code(text: str) -> bool:
 
 def is_variable(text: str) -> bool:
     """True for a name that `vars` can have: a letter, then letters, digits, underscores."""
-    return _VARIABLE.match(text) is not None and text not in RESERVED
+    return _VARIABLE.match(text) is not None and text not in RESERVED - {END}
 
 
 def _text(value: object, what: str) -> str:
@@ -166,6 +169,15 @@ def _variable(value: object, *at: str) -> str:
             f'"{quote(text)}" cannot be a variable: expected a letter, then letters, digits or '
             "underscores, at most 63, and no reserved word.",
             *at,
+        )
+    return text
+
+
+def _local_name(value: object) -> str:
+    text = _variable(value)
+    if text in ROOT_NAMES or text == "index":
+        raise refuse(
+            "field.variable", f'"{text}" means something else in expressions; choose another name.'
         )
     return text
 
@@ -266,9 +278,7 @@ Labels = Annotated[
         }
     ),
 ]
-Variable = Annotated[
-    str, PlainValidator(lambda value: _variable(value)), WithJsonSchema({"type": "string"})
-]
+LocalName = Annotated[str, PlainValidator(_local_name), WithJsonSchema({"type": "string"})]
 Assignments = Annotated[
     dict[str, Any],
     PlainValidator(_assignments),

@@ -77,7 +77,7 @@ def _too_deep(path: str) -> Problem:
 
 
 def exceeds_bytes(value: object, limit: int) -> bool:
-    """True when `value` as compact JSON is longer than `limit` bytes, or cannot be measured.
+    """True when `value` as compact JSON is longer than about `limit` bytes.
 
     Stops as soon as the limit is passed, so a document whose parts refer to each other (which
     YAML allows) costs no more than the limit.

@@ -7,6 +7,7 @@ from typing import Any
 
 from autopilot.common.problems import Problem
 from workflows.definition.expressions import ExpressionError, compile_expression
+from workflows.definition.fields import ROOT_NAMES
 from workflows.definition.formulas import Formula, document_formulas, step_formulas
 from workflows.definition.outline import Outline
 from workflows.definition.paths import did_you_mean, quote
@@ -15,7 +16,6 @@ from workflows.definition.visibility import Visibility
 
 Reference = tuple[str, ...]
 
-COMMON_NAMES = ("input", "vars", "steps", "execution", "error", "secrets")
 STEP_FIELDS = ("output", "state", "error", "attempts")
 EXECUTION_FIELDS = ("id", "started_at", "workflow", "version")
 
@@ -67,7 +67,7 @@ class NameChecker:
         local = scope.names if scope else frozenset()
         if root in local:
             return None
-        known = ("input",) if formula.input_only else COMMON_NAMES
+        known = ("input",) if formula.input_only else ROOT_NAMES
         check = self._checks.get(root) if root in known else None
         if check is not None:
             message = check(formula, reference, optional)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import json
-import re
+import heapq
 from collections.abc import Iterable
+from itertools import islice
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+from autopilot.common.jsonpath import child
+
 _SHOWN_KEY = 80
 _COMPARED_NAMES = 2000
+_LIKELY_NAMES = 40
 
 
 def join(path: str, key: str | int) -> str:
-    """`$.a` and `b` give `$.a.b`, an index gives `$.a[0]`, any other key `$.a["odd key"]`."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    if _PLAIN_KEY.match(key):
-        return f"{path}.{key[:_SHOWN_KEY]}"
-    return f"{path}[{json.dumps(key[:_SHOWN_KEY])}]"
+    """`jsonpath.child`, with a key of any length cut so that a path stays readable."""
+    return child(path, key if isinstance(key, int) else key[:_SHOWN_KEY])
 
 
 def join_all(path: str, keys: Iterable[str | int]) -> str:
@@ -38,10 +36,27 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like `name`, or None when nothing is close."""
     if len(name) > _SHOWN_KEY:
         return None
-    candidates = list(known)[:_COMPARED_NAMES]
-    lowered = {candidate.lower(): candidate for candidate in candidates}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    written = name.lower()
+    lowered = {candidate.lower(): candidate for candidate in islice(known, _COMPARED_NAMES)}
+    # Comparing thoroughly costs much, and a document can have a thousand ids misspelt.
+    likely = heapq.nlargest(_LIKELY_NAMES, lowered, key=lambda other: _ends_alike(written, other))
+    found = difflib.get_close_matches(written, likely, n=1, cutoff=0.6)
     return lowered[found[0]] if found else None
+
+
+def _ends_alike(one: str, other: str) -> int:
+    """How many characters two names share at their beginning and at their end."""
+    front = _alike(one, other)
+    return front + _alike(one[:front:-1], other[:front:-1])
+
+
+def _alike(one: str, other: str) -> int:
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

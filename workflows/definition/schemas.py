@@ -36,8 +36,8 @@ class PayloadSchema:
         """What keeps `value` from satisfying the schema: at most 50 findings, none when it does.
 
         Each has the JSON path below `root`, the code `validation.schema` and a sentence that says
-        what was expected. The value itself is not repeated: it may be confidential. The value must be
-        plain JSON: whether all of it can be stored is another question (`find_unstorable`).
+        what was expected. The value itself is not repeated: it may be confidential. It must be
+        plain JSON; whether all of it can be stored is for `find_unstorable` to say.
         """
         try:
             errors = self._validator.iter_errors(value)

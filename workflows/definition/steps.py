@@ -13,6 +13,7 @@ from workflows.definition.fields import (
     Duration,
     ErrorGlobs,
     ExpressionText,
+    LocalName,
     Model,
     Name,
     PayloadSchemaJson,
@@ -21,7 +22,6 @@ from workflows.definition.fields import (
     Target,
     TemplateJson,
     Tolerance,
-    Variable,
     WaitDuration,
     WaitFor,
     refuse,
@@ -68,7 +68,7 @@ class Catch(Model):
 
     errors: ErrorGlobs = Field(description="Error codes or patterns that this entry catches.")
     next: Target = Field(description='Id of the step that goes on, or "end".')
-    as_: Variable | None = Field(
+    as_: LocalName | None = Field(
         default=None, alias="as", description="Name under which the error can be read."
     )
 
@@ -198,7 +198,7 @@ class MapConfig(Model):
     """What is done for every item of a list."""
 
     items: ExpressionText = Field(description="Expression that gives the list.")
-    as_: Variable = Field(
+    as_: LocalName = Field(
         default="item", alias="as", description="Name of the item inside the steps."
     )
     steps: list[AnyStep] = Field(min_length=1, description="The steps done for every item.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from autopilot.common.problems import Problem
@@ -11,6 +11,7 @@ from workflows.definition.action_calls import find_action_problems
 from workflows.definition.catalog import ActionCatalog
 from workflows.definition.document import MAX_STEPS
 from workflows.definition.flow import find_flow_problems
+from workflows.definition.formulas import document_formulas, step_formulas
 from workflows.definition.json_values import exceeds_bytes, find_unstorable
 from workflows.definition.literals import find_literal_problems
 from workflows.definition.names import NameChecker
@@ -23,6 +24,7 @@ from workflows.definition.shape import find_shape_problems
 from workflows.definition.visibility import Visibility
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
+MAX_FORMULAS = 10_000
 MAX_PROBLEMS = 200
 
 
@@ -49,7 +51,7 @@ def check_definition(document: object, *, catalog: ActionCatalog | None) -> list
     if any(problem.code in ("json.depth", "json.key", "json.type") for problem in unstorable):
         return unstorable
     outline = read_outline(document)
-    bounds = list(_bound_problems(outline))
+    bounds = list(_bound_problems(document, outline))
     if bounds:
         return unstorable + bounds
     return _first_of_each(unstorable, _findings(document, outline, catalog))
@@ -59,13 +61,17 @@ def _no_object(document: object) -> str:
     return f"A definition must be an object, got {kind_of(document)}."
 
 
-def _bound_problems(outline: Outline) -> Iterator[Problem]:
+def _bound_problems(document: dict[str, Any], outline: Outline) -> Iterator[Problem]:
     if len(outline.steps) > MAX_STEPS:
         message = f"There are {len(outline.steps):,} steps; at most {MAX_STEPS:,} are allowed."
         yield Problem("$.steps", "definition.too_many_steps", message)
     for scope in outline.too_deep:
         message = f"Steps may be nested {MAX_SCOPE_DEPTH} levels deep at most."
         yield Problem(scope.path, "definition.too_deep", message)
+    formulas = chain(document_formulas(document, outline.root), *map(step_formulas, outline.steps))
+    if any(True for _ in islice(formulas, MAX_FORMULAS, None)):
+        message = f"A definition may have {MAX_FORMULAS:,} expressions at most."
+        yield Problem("$", "definition.too_many_expressions", message)
 
 
 def _findings(

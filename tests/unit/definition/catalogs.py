@@ -21,9 +21,10 @@ class FakeAction:
         if not self.strict:
             return []
         found = []
-        if "to" not in params and not partial:
+        if "to" not in params:
             found.append(Problem("$.to", "params.missing", "The parameter is missing."))
-        if "to" in params and not isinstance(params["to"], str):
+        to = params.get("to", "")
+        if not isinstance(to, str) or ("{{" in to and not partial):
             found.append(Problem("$.to", "params.type", "Expected text."))
         found.extend(
             Problem(f"$.{name}", "params.unknown", "There is no such parameter.")

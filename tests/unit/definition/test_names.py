@@ -148,7 +148,7 @@ def test_input_that_a_closed_schema_does_not_have() -> None:
 
 def test_map_names_live_inside_the_map_only() -> None:
     inner = transform("{{ row.id }} {{ index }} {{ steps.before.output }}")
-    loop = {
+    loop: dict[str, Any] = {
         "id": "m",
         "type": "map",
         "config": {"items": "input.rows", "as": "row", "steps": [inner]},

@@ -267,7 +267,10 @@ def test_actions_and_their_literal_parameters() -> None:
     assert call("mail.send", to="a@example.com") == []
     assert call("mail.send") == [("$.steps[0].config.with.to", "params.missing")]
     assert call("mail.send", to="{{ input.to }}") == []
-    assert call("mail.send", retries="{{ input.n }}") == []
+    assert call("mail.send", to="a", retries="{{ input.n }}") == []
+    assert call("mail.send", retries="{{ input.n }}") == [
+        ("$.steps[0].config.with.to", "params.missing")
+    ]
     assert call("mail.send", to="{{ input.to }}", cc=1) == [
         ("$.steps[0].config.with.cc", "params.unknown")
     ]
@@ -297,6 +300,26 @@ def test_the_bounds_of_a_document() -> None:
     for _ in range(11):
         nested = {"type": "group", "config": {"steps": [nested]}}
     assert [code for _, code in found(document(nested))] == ["definition.too_deep"]
+
+
+def test_the_number_of_expressions_is_bounded() -> None:
+    output = ["{{ input.x }}"] * 10_001
+    assert found(document(noop(), output=output)) == [("$", "definition.too_many_expressions")]
+
+
+def test_names_that_already_mean_something_cannot_be_taken() -> None:
+    for name in ("input", "index", "steps"):
+        step = {"type": "map", "config": {"items": "[1]", "as": name, "steps": [noop()]}}
+        assert ("$.steps[0].config.as", "field.variable") in found(document(step))
+    assert found(document(noop(assign={"a-b": 1}))) == [("$.steps[0].assign.a-b", "field.variable")]
+
+
+def test_a_thousand_misspelt_targets_are_reported_quickly() -> None:
+    steps = [noop(id=f"some_step_{n}", next=f"some_stpe_{n}") for n in range(1000)]
+    started = time.perf_counter()
+    problems = validate_definition(document(*steps), catalog=CATALOG)
+    assert time.perf_counter() - started < 2
+    assert 'Did you mean "some_step_7"?' in problems[7].message
 
 
 def test_a_document_that_refers_to_itself_is_refused_quickly() -> None:
