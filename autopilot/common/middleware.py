@@ -14,10 +14,10 @@ from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
-from autopilot.common.errors import DomainError, Invalid, Unavailable
+from autopilot.common.errors import DomainError, Invalid, NotFound, Unavailable
 from autopilot.common.problems import Problem
 from autopilot.common.requests import choose_request_id, is_api
-from autopilot.common.views import error_response
+from autopilot.common.views import error_response, not_found_sentence
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,14 @@ class ErrorsMiddleware(MiddlewareMixin):
             problem = Problem("$", "text.nul", "The address contains a NUL character.")
             return error_response(request, Invalid(problem.message, details=[problem]))
         return None
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        # With DEBUG on, Django answers an unknown address with a page for people.
+        if response.status_code == 404 and is_api(request) and not hasattr(response, "error_code"):
+            return error_response(request, NotFound(not_found_sentence(request)))
+        return response
 
     def process_exception(
         self, request: HttpRequest, exception: Exception

@@ -209,7 +209,9 @@ def test_an_accept_header_without_json_is_406(api: APIClient) -> None:
     assert response.json()["error"]["code"] == "not_acceptable"
 
 
-def test_an_unknown_address_of_the_api_is_json(api: APIClient) -> None:
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unknown_address_of_the_api_is_json(api: APIClient, settings, debug: bool) -> None:
+    settings.DEBUG = debug
     response = api.get("/api/v1/nothing/here/")
     assert response.status_code == 404
     assert response.json() == error("not_found", "There is no /api/v1/nothing/here/.")
