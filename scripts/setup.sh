@@ -109,9 +109,8 @@ if is_current "$kind"; then exit 0; fi
 
 check_room
 # Whole, and in the place that it was made for; else from the start.
-if [ -e "$venv/unfinished" ] ||
-    [ "$("$venv/bin/python" -c 'import pip, sys; print(sys.prefix)' 2>/dev/null)" != "$venv" ] ||
-    ! is_new_enough "$venv/bin/python"; then
+if [ -e "$venv/unfinished" ] || ! grep -qsF "$venv" "$venv/bin/activate" ||
+    ! "$venv/bin/python" -c 'import pip' 2>/dev/null || ! is_new_enough "$venv/bin/python"; then
     make_venv
 fi
 install
