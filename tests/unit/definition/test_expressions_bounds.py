@@ -383,6 +383,15 @@ def test_a_simple_expression_takes_microseconds() -> None:
     assert (time.thread_time() - started) / 2000 < 20e-6
 
 
+def test_looking_for_what_is_missing_costs_no_more_than_finding_it() -> None:
+    row = {f"some_rather_long_key_{n}": n for n in range(100)}
+    scope = {"rows": [row] * 5000}
+    started = time.thread_time()
+    source = "[default(row.some_rather_long_key, 0) for row in rows]"
+    assert compile_expression(source).evaluate(scope, now=NOW) == [0] * 5000
+    assert time.thread_time() - started < MAX_SECONDS
+
+
 def test_memory_stays_small() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for source in (

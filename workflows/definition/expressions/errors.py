@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _SHOWN_SOURCE = 200
@@ -47,7 +47,18 @@ class Refusal(Exception):
 
 
 class Missing(Refusal):
-    """A name, key or index that is not there; `default()` turns this one into its second value."""
+    """A name, key or index that is not there; `default()` turns this one into its second value.
+
+    The reason is only put into words when somebody asks for them: looking for the nearest key
+    takes a hundred times as long as not finding the one that was meant.
+    """
+
+    def __init__(self, describe: Callable[[], str]) -> None:
+        super().__init__()
+        self.describe = describe
+
+    def __str__(self) -> str:
+        return self.describe()
 
 
 class Exhausted(Refusal):

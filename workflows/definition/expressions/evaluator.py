@@ -126,8 +126,7 @@ class Evaluator(EvalWithCompoundTypes, Meter):
         try:
             value = self.scope[name]
         except KeyError:
-            hint = f"; a function is called: {name}(...)" if name in FUNCTIONS else ""
-            raise Missing(f"does not exist: nothing is named {name[:_SHOWN_KEY]}{hint}") from None
+            raise Missing(lambda: _no_name(name)) from None
         return value if type(value) in PLAIN else adopt(value)
 
     def _eval_attribute(self, node: ast.Attribute) -> Any:
@@ -157,7 +156,9 @@ class Evaluator(EvalWithCompoundTypes, Meter):
         if type(key) is not int:
             raise Refusal(f"needs a whole number as its index, not {kind(key)}")
         if not -len(container) <= key < len(container):
-            raise Missing(f"does not exist: {_shown(node.value)} has {len(container):,} items")
+            raise Missing(
+                lambda: f"does not exist: {_shown(node.value)} has {len(container):,} items"
+            )
         return adopt(container[key])
 
     def _cut(self, container: Any, key: slice) -> Any:
@@ -211,7 +212,7 @@ class Evaluator(EvalWithCompoundTypes, Meter):
         assert isinstance(path, ast.Attribute | ast.Subscript)  # parsing lets nothing else pass
         container = self._look(path.value)
         if container is None:
-            raise Missing("does not exist")
+            raise Missing(lambda: "does not exist")
         if isinstance(path, ast.Attribute):
             return _attribute(container, path)
         return self._item(container, path)
@@ -331,7 +332,15 @@ def _member(container: Mapping[str, Any], key: str, node: ast.expr) -> Any:
     try:
         return adopt(container[key])
     except KeyError:
-        pass
+        raise Missing(lambda: _no_key(container, key, node)) from None
+
+
+def _no_name(name: str) -> str:
+    hint = f"; a function is called: {name}(...)" if name in FUNCTIONS else ""
+    return f"does not exist: nothing is named {name[:_SHOWN_KEY]}{hint}"
+
+
+def _no_key(container: Mapping[str, Any], key: str, node: ast.expr) -> str:
     shown = key[:_SHOWN_KEY]
     hint = ""
     # Only a plain object tells its keys without work; a lazy one might have to fetch them.
@@ -339,7 +348,7 @@ def _member(container: Mapping[str, Any], key: str, node: ast.expr) -> Any:
         names = [name for name in container if isinstance(name, str) and len(name) <= _SHOWN_KEY]
         close = get_close_matches(shown, names, n=1)
         hint = f' (did you mean "{close[0]}"?)' if close else ""
-    raise Missing(f'does not exist: {_shown(node)} has no key "{shown}"{hint}')
+    return f'does not exist: {_shown(node)} has no key "{shown}"{hint}'
 
 
 def _bind(bound: dict[str, Any], target: ast.expr, value: Any) -> None:

@@ -23,7 +23,7 @@ from workflows.definition.expressions.bounds import (
     iterate,
     number,
 )
-from workflows.definition.expressions.errors import Missing, Refusal, kind
+from workflows.definition.expressions.errors import Refusal, kind
 from workflows.definition.expressions.results import as_text, to_json
 
 _MAX_DIGITS = 1300
@@ -133,7 +133,7 @@ def _field(value: Any, name: str) -> Any:
     try:
         return value[name]
     except KeyError:
-        raise Missing(f"got an object without the field it orders by, {name[:60]}") from None
+        raise Refusal(f"got an object without the field it orders by, {name[:60]}") from None
 
 
 def _sorted(meter: Meter, items: object, key: object = None, reverse: object = False) -> list[Any]:

@@ -18,7 +18,6 @@ from workflows.definition.expressions.bounds import (
 from workflows.definition.expressions.dates import format_duration, format_moment
 from workflows.definition.expressions.errors import Refusal, kind
 
-
 _SHORT_TEXT = 64
 
 
