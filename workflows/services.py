@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
@@ -21,6 +21,9 @@ from workflows.versioning.semver import Version
 from workflows.versioning.states import VersionState
 
 FIRST_VERSION = Version(1, 0, 0)
+
+# Given the row, locked and read anew, before anything is changed; raises to stop the change.
+Check = Callable[[models.Model], None]
 MAX_CHANGELOG = 4_000
 
 # A name that many people take in the same moment: each try sees what the last one lost against.
@@ -69,14 +72,16 @@ def create_version(
     """
     actor.require(Permission.WORKFLOW_EDIT)
     parts = documents.read(document, slug=workflow.slug, version=version)
-    _lock(workflow)
+    workflow = _lock(workflow)
     draft = workflow.versions.filter(state=VersionState.DRAFT).first()
     if draft is not None:
         raise Conflict(
             f"The workflow {workflow.slug} has the draft {draft.version} already: change, publish "
             "or delete it first."
         )
-    return _insert_version(actor, workflow, parts, _next_number(workflow, parts), changelog)
+    number = _next_number(workflow, parts)
+    _touch(workflow)
+    return _insert_version(actor, workflow, parts, number, changelog)
 
 
 @transaction.atomic
@@ -87,16 +92,16 @@ def update_draft(
     document: object,
     number: str | None = None,
     changelog: str | None = None,
+    check: Check | None = None,
 ) -> WorkflowVersion:
     """Replace the content of a draft; its number only if `number` or the document names one.
 
     Raises Conflict once it is published, DefinitionError with every problem.
     """
     actor.require(Permission.WORKFLOW_EDIT)
-    workflow = version.workflow
-    parts = documents.read(document, slug=workflow.slug, version=number)
-    _lock(workflow)
-    draft = _locked_draft(version, "changed")
+    parts = documents.read(document, slug=version.workflow.slug, version=number)
+    workflow = _lock(version.workflow)
+    draft = _locked_draft(version, "changed", check)
     before = _facts(draft)
     if parts.version is not None and parts.version != draft.number:
         _require_higher(workflow, parts.version)
@@ -107,6 +112,7 @@ def update_draft(
         draft.changelog = _changelog(changelog)
     draft.updated_at = clock.now()
     _save(draft)
+    _touch(workflow)
     audit.record(
         actor=actor,
         action="workflow.version_updated",
@@ -118,33 +124,43 @@ def update_draft(
 
 
 @transaction.atomic
-def delete_draft(*, actor: Actor, version: WorkflowVersion) -> None:
+def delete_draft(*, actor: Actor, version: WorkflowVersion, check: Check | None = None) -> None:
     """Remove a draft for good. Raises Conflict once it is published."""
     actor.require(Permission.WORKFLOW_EDIT)
-    _lock(version.workflow)
-    draft = _locked_draft(version, "deleted")
+    workflow = _lock(version.workflow)
+    draft = _locked_draft(version, "deleted", check)
     audit.record(actor=actor, action="workflow.version_deleted", target=draft, before=_facts(draft))
     draft.delete()
+    _touch(workflow)
 
 
 @transaction.atomic
-def publish_version(*, actor: Actor, version: WorkflowVersion) -> WorkflowVersion:
+def publish_version(
+    *,
+    actor: Actor,
+    version: WorkflowVersion,
+    changelog: str | None = None,
+    check: Check | None = None,
+) -> WorkflowVersion:
     """Freeze a draft and let executions pin it.
 
-    The definition is validated again: actions may have gone since it was saved. Raises Conflict
-    when it is no draft, DefinitionError with every problem.
+    changelog: what is new; None keeps the draft's. The definition is validated again: actions may
+    have gone since it was saved. Raises Conflict when it is no draft, DefinitionError with every
+    problem.
     """
     actor.require(Permission.WORKFLOW_PUBLISH)
-    workflow = version.workflow
-    _lock(workflow)
-    draft = _locked_draft(version, "published")
+    workflow = _lock(version.workflow)
+    draft = _locked_draft(version, "published", check)
     documents.require_valid(draft.definition)
     _require_higher(workflow, draft.number)
     now = clock.now()
     draft.content_hash = content_hash(draft.definition)
+    if changelog is not None:
+        draft.changelog = _changelog(changelog)
     draft.updated_at = now
     draft.publish(at=now)
     _save(draft)
+    _touch(workflow)
     audit.record(
         actor=actor,
         action="workflow.published",
@@ -163,6 +179,7 @@ def update_workflow(
     name: str | None = None,
     description: str | None = None,
     labels: Mapping[str, str] | None = None,
+    check: Check | None = None,
 ) -> Workflow:
     """Change what a workflow is found by; None leaves a field as it is.
 
@@ -173,6 +190,8 @@ def update_workflow(
     changes = {field: value for field, value in given.items() if value is not None}
     documents.require_valid_head(changes)
     row = _lock(workflow)
+    if check is not None:
+        check(row)
     before = {field: getattr(row, field) for field in changes}
     changes = {field: value for field, value in changes.items() if value != before[field]}
     if not changes:
@@ -227,7 +246,13 @@ def _lock(workflow: Workflow) -> Workflow:
     return Workflow.objects.select_for_update(no_key=True).get(pk=workflow.pk)
 
 
-def _locked_draft(version: WorkflowVersion, verb: str) -> WorkflowVersion:
+def _touch(workflow: Workflow) -> None:
+    """What is shown of a workflow includes its live version and its draft: its time moves too."""
+    workflow.updated_at = clock.now()
+    workflow.save(update_fields=["updated_at"])
+
+
+def _locked_draft(version: WorkflowVersion, verb: str, check: Check | None) -> WorkflowVersion:
     row = (
         WorkflowVersion.objects.select_for_update(no_key=True, of=("self",))
         .select_related("workflow")
@@ -236,6 +261,8 @@ def _locked_draft(version: WorkflowVersion, verb: str) -> WorkflowVersion:
     )
     if row is None:
         raise Conflict(f"Version {version.version} is gone: somebody deleted the draft.")
+    if check is not None:
+        check(row)
     if row.state != VersionState.DRAFT:
         message = (
             f"Version {row.version} of the workflow {row.workflow.slug} is {row.state} and can't "

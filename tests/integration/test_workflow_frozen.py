@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from itertools import product
 from typing import Any
 
@@ -22,7 +23,7 @@ TABLE = "workflows_workflowversion"
 
 def run(sql: str, *values: Any) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql, values)
+        cursor.execute(sql, values or None)
 
 
 def row(version: WorkflowVersion) -> dict[str, Any]:
@@ -92,6 +93,16 @@ def test_truncate_empties_the_table() -> None:
     VersionFactory()
     run(f"TRUNCATE {TABLE} CASCADE")
     assert WorkflowVersion.objects.count() == 0
+
+
+def test_the_migration_goes_back_and_forth() -> None:
+    migration = import_module("workflows.migrations.0002_published_is_frozen")
+    version = VersionFactory()
+    run(migration.BACKWARD)
+    run(f"UPDATE {TABLE} SET changelog = 'Other' WHERE id = %s", version.pk)
+    run(migration.FORWARD)
+    with pytest.raises(IntegrityError, match="is published and frozen"):
+        run(f"UPDATE {TABLE} SET changelog = 'More' WHERE id = %s", version.pk)
 
 
 def in_state(state: VersionState) -> WorkflowVersion:

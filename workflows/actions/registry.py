@@ -100,7 +100,7 @@ def autodiscover() -> None:
 
 def _import_actions(app: AppConfig) -> None:
     name = f"{app.name}.actions"
-    spec = find_spec(name)
+    spec = find_spec(name) if hasattr(app.module, "__path__") else None
     if spec is None:
         return
     try:

@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from workflows.api.views import VersionViewSet, WorkflowViewSet
+
+app_name = "workflows"
+
+router = SimpleRouter()
+router.register("", WorkflowViewSet, basename="workflow")
+
+urlpatterns = [
+    *router.urls,
+    path(
+        "<slug:slug>/versions/",
+        VersionViewSet.as_view({"get": "list", "post": "create"}),
+        name="version-list",
+    ),
+    path(
+        "<slug:slug>/versions/<str:version>/",
+        VersionViewSet.as_view({"get": "retrieve", "put": "update", "delete": "destroy"}),
+        name="version-detail",
+    ),
+    path(
+        "<slug:slug>/versions/<str:version>/publish/",
+        VersionViewSet.as_view({"post": "publish"}),
+        name="version-publish",
+    ),
+]

@@ -1,0 +1,196 @@
+"""What the workflow API reads and writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from workflows.models import Workflow, WorkflowVersion
+from workflows.versioning.states import VersionState
+
+STATE_CHOICES = [(state.value, state.value) for state in VersionState]
+
+SMALLEST = {
+    "name": "Example Workflow",
+    "description": "A sample workflow",
+    "steps": [{"name": "Step 1", "type": "action", "config": {"action": "noop"}}],
+}
+
+
+@extend_schema_serializer(
+    examples=[OpenApiExample("The smallest", value=SMALLEST, request_only=True)]
+)
+class DefinitionSerializer(serializers.Serializer[Any]):
+    """A workflow definition. Only described here: the whole of it is at
+    `/api/v1/workflows/definition-schema/`, and validation names every problem by its path."""
+
+    name = serializers.CharField(max_length=200, help_text="What people call the workflow.")
+    slug = serializers.SlugField(
+        max_length=100, required=False, help_text="Default: derived from the name."
+    )
+    version = serializers.CharField(
+        max_length=64, required=False, help_text="MAJOR.MINOR.PATCH; default: the next minor one."
+    )
+    description = serializers.CharField(max_length=4_000, required=False)
+    labels = serializers.DictField(child=serializers.CharField(max_length=255), required=False)
+    input_schema = serializers.JSONField(required=False, help_text="JSON Schema 2020-12.")
+    output_schema = serializers.JSONField(required=False, help_text="JSON Schema 2020-12.")
+    steps = serializers.ListField(child=serializers.DictField(), min_length=1, max_length=1_000)
+    output = serializers.JSONField(required=False, help_text="Template of the result.")
+
+
+@extend_schema_field(DefinitionSerializer)
+class DocumentField(serializers.JSONField):
+    """A version's definition as a document that stands on its own."""
+
+
+class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
+    """A workflow, without the content of its versions."""
+
+    live_version = serializers.CharField(
+        allow_null=True, read_only=True, help_text="The highest published version: what starts run."
+    )
+    draft_version = serializers.CharField(
+        allow_null=True, read_only=True, help_text="The version that is being written."
+    )
+    labels = serializers.DictField(child=serializers.CharField(), read_only=True)
+    created_by = serializers.CharField(
+        source="created_by.get_username",
+        default=None,
+        allow_null=True,
+        read_only=True,
+        help_text="Null for the system.",
+    )
+
+    class Meta:
+        model = Workflow
+        fields = (
+            "slug",
+            "name",
+            "description",
+            "labels",
+            "live_version",
+            "draft_version",
+            "created_by",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+
+class VersionSummarySerializer(serializers.ModelSerializer[WorkflowVersion]):
+    """A version, without its definition."""
+
+    workflow = serializers.CharField(source="workflow.slug", read_only=True)
+    state = serializers.ChoiceField(choices=STATE_CHOICES, read_only=True)
+    author = serializers.CharField(
+        source="author.get_username",
+        default=None,
+        allow_null=True,
+        read_only=True,
+        help_text="Null for the system.",
+    )
+
+    class Meta:
+        model = WorkflowVersion
+        fields: tuple[str, ...] = (
+            "workflow",
+            "version",
+            "state",
+            "content_hash",
+            "changelog",
+            "author",
+            "created_at",
+            "updated_at",
+            "published_at",
+        )
+        read_only_fields = fields
+
+
+class VersionSerializer(VersionSummarySerializer):
+    """A version with its definition."""
+
+    definition = DocumentField(source="document", read_only=True)
+
+    class Meta(VersionSummarySerializer.Meta):
+        fields = (*VersionSummarySerializer.Meta.fields, "definition")
+        read_only_fields = fields
+
+
+class WorkflowWithVersionSerializer(WorkflowSerializer):
+    """A workflow with the version that the request was about."""
+
+    version = VersionSerializer(read_only=True)
+
+    class Meta(WorkflowSerializer.Meta):
+        fields = (*WorkflowSerializer.Meta.fields, "version")  # type: ignore[assignment]
+        read_only_fields = fields  # type: ignore[assignment]
+
+
+class _StrictSerializer(serializers.Serializer[Any]):
+    """Refuses what it doesn't know, so that a misspelt field isn't ignored in silence."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        values = super().to_internal_value(data)
+        unknown = sorted(set(data) - set(self.fields))
+        if unknown:
+            problem = serializers.ErrorDetail("There is no such field.", "field.unknown")
+            raise serializers.ValidationError({name: [problem] for name in unknown})
+        return values
+
+
+# Text stays text: a CharField would take a number too. The services have the rules, which for name,
+# description and labels are the definition's own; here the fields only say what they look like.
+@extend_schema_field(serializers.CharField(max_length=200))
+class _NameField(serializers.JSONField):
+    pass
+
+
+@extend_schema_field(serializers.CharField(max_length=4_000, allow_blank=True))
+class _LongTextField(serializers.JSONField):
+    pass
+
+
+@extend_schema_field(serializers.DictField(child=serializers.CharField(max_length=255)))
+class _LabelsField(serializers.JSONField):
+    pass
+
+
+class WorkflowChangeSerializer(_StrictSerializer):
+    """What of a workflow may be changed; what is left out stays. Content is changed by versions."""
+
+    name = _NameField(required=False)
+    description = _LongTextField(required=False)
+    labels = _LabelsField(required=False)
+
+
+class PublishSerializer(_StrictSerializer):
+    """May be left out altogether."""
+
+    changelog = _LongTextField(
+        required=False, help_text="What is new in this version; default: the draft's."
+    )
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """One finding: where, which rule, and a sentence for people."""
+
+    path = serializers.CharField(help_text="JSON path, `$` for the whole document.")
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class ValidationSerializer(serializers.Serializer[Any]):
+    valid = serializers.BooleanField()
+    problems = ProblemSerializer(many=True)
+
+
+class ActionSerializer(serializers.Serializer[Any]):
+    """An action that a definition may call."""
+
+    name = serializers.CharField()
+    description = serializers.CharField()
+    idempotent = serializers.BooleanField(help_text="Calling it twice does no harm.")
+    params_schema = serializers.JSONField(help_text="JSON Schema of the parameters.")

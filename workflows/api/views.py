@@ -1,0 +1,295 @@
+"""The workflow API: workflows, their versions, validation, and what a definition may use."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
+from rest_framework import mixins, status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from autopilot.accounts.actors import Actor, actor_of
+from autopilot.accounts.roles import Permission
+from autopilot.common.api.etags import ETagMixin
+from autopilot.common.api.viewsets import DeclaredViewSet
+from autopilot.common.errors import Conflict, NotFound
+from workflows import services
+from workflows.actions.registry import registry
+from workflows.api.filters import VersionFilter, WorkflowFilter
+from workflows.api.serializers import (
+    ActionSerializer,
+    DefinitionSerializer,
+    PublishSerializer,
+    ValidationSerializer,
+    VersionSerializer,
+    VersionSummarySerializer,
+    WorkflowChangeSerializer,
+    WorkflowSerializer,
+    WorkflowWithVersionSerializer,
+)
+from workflows.definition.schema import definition_json_schema
+from workflows.models import Workflow, WorkflowVersion
+
+_ERROR = {"$ref": "#/components/schemas/Error"}
+_CONFLICT = OpenApiResponse(_ERROR, "The state of the thing does not allow this.")
+_STALE = OpenApiResponse(_ERROR, "Somebody changed it since you read it.")
+_IF_MATCH = OpenApiParameter(
+    "If-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="The ETag you read: the change is refused when it is another by now.",
+)
+
+
+class _WorkflowsViewSet(ETagMixin, DeclaredViewSet):
+    """What both viewsets share: who asks, and how a change is read."""
+
+    @property
+    def actor(self) -> Actor:
+        return actor_of(self.request.user, self.request)
+
+    def read(self, kind: type[Any]) -> dict[str, Any]:
+        serializer = kind(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+
+@extend_schema_view(
+    list=extend_schema(operation_id="workflows_list", summary="List workflows"),
+    retrieve=extend_schema(operation_id="workflows_retrieve", summary="Read a workflow"),
+)
+class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
+    """Workflows by their slug."""
+
+    queryset = Workflow.objects.none()
+    serializer_class = WorkflowSerializer
+    filterset_class = WorkflowFilter
+    lookup_field = "slug"
+    lookup_value_regex = "[a-z0-9-]+"
+    required_permissions: ClassVar[dict[str, str]] = {
+        "list": Permission.WORKFLOW_VIEW,
+        "retrieve": Permission.WORKFLOW_VIEW,
+        "create": Permission.WORKFLOW_EDIT,
+        "partial_update": Permission.WORKFLOW_EDIT,
+        "publish": Permission.WORKFLOW_PUBLISH,
+        "check_definition": Permission.WORKFLOW_VIEW,
+        "definition_schema": Permission.WORKFLOW_VIEW,
+        "catalog": Permission.WORKFLOW_VIEW,
+    }
+
+    def get_queryset(self) -> QuerySet[Workflow]:
+        if getattr(self, "swagger_fake_view", False):
+            return Workflow.objects.none()
+        rows = Workflow.objects.visible_to(self.actor).with_live_version()
+        return rows.select_related("created_by")
+
+    def answer(self, version: WorkflowVersion, code: int) -> Response:
+        """The workflow as it is now, with the version that the request was about."""
+        workflow = self.get_queryset().get(pk=version.workflow_id)
+        version.workflow = workflow
+        workflow.version = version  # type: ignore[attr-defined]
+        response = Response(WorkflowWithVersionSerializer(workflow).data, status=code)
+        return self.with_etag(response, workflow)
+
+    @extend_schema(
+        operation_id="workflows_create",
+        summary="Create a workflow",
+        request=DefinitionSerializer,
+        responses={201: WorkflowWithVersionSerializer, 409: _CONFLICT},
+    )
+    def create(self, request: Request) -> Response:
+        """The body is the definition. It becomes the first draft of a new workflow."""
+        draft = services.create_workflow(actor=self.actor, document=request.data)
+        response = self.answer(draft, status.HTTP_201_CREATED)
+        response["Location"] = request.build_absolute_uri(f"{request.path}{draft.workflow.slug}/")
+        return response
+
+    @extend_schema(
+        operation_id="workflows_update",
+        summary="Change a workflow's name, description or labels",
+        request=WorkflowChangeSerializer,
+        parameters=[_IF_MATCH],
+        responses={200: WorkflowSerializer, 412: _STALE},
+    )
+    def partial_update(self, request: Request, slug: str) -> Response:
+        """What is left out stays. What the workflow does is changed by a new version."""
+        changed = services.update_workflow(
+            actor=self.actor,
+            workflow=self.get_object(),
+            check=self.require_match,
+            **self.read(WorkflowChangeSerializer),
+        )
+        workflow = self.get_queryset().get(pk=changed.pk)
+        return self.with_etag(Response(WorkflowSerializer(workflow).data), workflow)
+
+    @extend_schema(
+        operation_id="workflows_publish",
+        summary="Publish a workflow's draft",
+        request=PublishSerializer,
+        responses={200: WorkflowWithVersionSerializer, 409: _CONFLICT},
+    )
+    @action(detail=True, methods=["post"])
+    def publish(self, request: Request, slug: str) -> Response:
+        """Freeze the draft; from now on executions start with it."""
+        workflow = self.get_object()
+        draft = workflow.versions.filter(version=workflow.draft_version).first()
+        if draft is None:
+            raise Conflict(f"The workflow {workflow.slug} has no draft to publish.")
+        given = self.read(PublishSerializer)
+        version = services.publish_version(actor=self.actor, version=draft, **given)
+        return self.answer(version, status.HTTP_200_OK)
+
+    @extend_schema(
+        operation_id="workflows_validate",
+        summary="Check a definition",
+        request=DefinitionSerializer,
+        responses={200: ValidationSerializer},
+    )
+    @action(detail=False, methods=["post"], url_path="validate", filterset_class=None)
+    def check_definition(self, request: Request) -> Response:
+        """All problems at once, each with its path; nothing is saved."""
+        problems = services.validate(actor=self.actor, document=request.data)
+        found = {"valid": not problems, "problems": [problem.as_dict() for problem in problems]}
+        return Response(ValidationSerializer(found).data)
+
+    @extend_schema(
+        operation_id="workflows_definition_schema",
+        summary="The JSON Schema of definitions",
+        responses={200: OpenApiTypes.OBJECT},
+    )
+    @action(detail=False, url_path="definition-schema", filterset_class=None)
+    def definition_schema(self, request: Request) -> Response:
+        """For editors: completion and checks while somebody writes."""
+        return Response(definition_json_schema())
+
+    @extend_schema(
+        operation_id="workflows_actions",
+        summary="The actions a definition may call",
+        responses={200: ActionSerializer(many=True)},
+    )
+    @action(detail=False, url_path="actions", filterset_class=None, pagination_class=None)
+    def catalog(self, request: Request) -> Response:
+        """By name, each with the JSON Schema of its parameters."""
+        entries = [
+            {
+                "name": entry.name,
+                "description": entry.description,
+                "idempotent": entry.idempotent,
+                "params_schema": entry.params_schema(),
+            }
+            for entry in registry.all()
+        ]
+        return Response(ActionSerializer(entries, many=True).data)
+
+
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="workflow_versions_list", summary="List the versions of a workflow"
+    ),
+    retrieve=extend_schema(operation_id="workflow_versions_retrieve", summary="Read a version"),
+)
+@extend_schema(
+    parameters=[OpenApiParameter("slug", str, OpenApiParameter.PATH, description="The workflow.")]
+)
+class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
+    """The versions of one workflow, highest first."""
+
+    queryset = WorkflowVersion.objects.none()
+    serializer_class = VersionSerializer
+    serializer_classes: ClassVar[dict[str, Any]] = {"list": VersionSummarySerializer}
+    filterset_class = VersionFilter
+    lookup_field = "version"
+    required_permissions: ClassVar[dict[str, str]] = {
+        "list": Permission.WORKFLOW_VIEW,
+        "retrieve": Permission.WORKFLOW_VIEW,
+        "create": Permission.WORKFLOW_EDIT,
+        "update": Permission.WORKFLOW_EDIT,
+        "destroy": Permission.WORKFLOW_EDIT,
+        "publish": Permission.WORKFLOW_PUBLISH,
+    }
+
+    def get_queryset(self) -> QuerySet[WorkflowVersion]:
+        if getattr(self, "swagger_fake_view", False):
+            return WorkflowVersion.objects.none()
+        rows = self.workflow().versions.visible_to(self.actor).highest_first()
+        return rows.select_related("workflow", "author")
+
+    def workflow(self) -> Workflow:
+        slug = self.kwargs["slug"]
+        workflow = Workflow.objects.visible_to(self.actor).filter(slug=slug).first()
+        if workflow is None:
+            raise NotFound(f"There is no workflow {slug!r}, or you may not see it.")
+        return workflow
+
+    def answer(self, version: WorkflowVersion, code: int = status.HTTP_200_OK) -> Response:
+        row = self.get_queryset().get(pk=version.pk)
+        return self.with_etag(Response(VersionSerializer(row).data, status=code), row)
+
+    @extend_schema(
+        operation_id="workflow_versions_create",
+        summary="Create a version",
+        request=DefinitionSerializer,
+        responses={201: VersionSerializer, 409: _CONFLICT},
+    )
+    def create(self, request: Request, slug: str) -> Response:
+        """The body is the definition. It becomes the workflow's draft, of which there is one."""
+        draft = services.create_version(
+            actor=self.actor, workflow=self.workflow(), document=request.data
+        )
+        response = self.answer(draft, status.HTTP_201_CREATED)
+        response["Location"] = request.build_absolute_uri(f"{request.path}{draft.version}/")
+        return response
+
+    @extend_schema(
+        operation_id="workflow_versions_update",
+        summary="Replace a draft's definition",
+        request=DefinitionSerializer,
+        parameters=[_IF_MATCH],
+        responses={200: VersionSerializer, 409: _CONFLICT, 412: _STALE},
+    )
+    def update(self, request: Request, slug: str, version: str) -> Response:
+        """The body is the definition; a `version` in it gives the draft another number."""
+        draft = services.update_draft(
+            actor=self.actor,
+            version=self.get_object(),
+            document=request.data,
+            check=self.require_match,
+        )
+        return self.answer(draft)
+
+    @extend_schema(
+        operation_id="workflow_versions_destroy",
+        summary="Delete a draft",
+        parameters=[_IF_MATCH],
+        responses={204: None, 409: _CONFLICT, 412: _STALE},
+    )
+    def destroy(self, request: Request, slug: str, version: str) -> Response:
+        """Only a draft can go; what was published stays."""
+        services.delete_draft(actor=self.actor, version=self.get_object(), check=self.require_match)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        operation_id="workflow_versions_publish",
+        summary="Publish a draft",
+        request=PublishSerializer,
+        parameters=[_IF_MATCH],
+        responses={200: VersionSerializer, 409: _CONFLICT, 412: _STALE},
+    )
+    def publish(self, request: Request, slug: str, version: str) -> Response:
+        """Freeze this draft; from now on executions start with it."""
+        published = services.publish_version(
+            actor=self.actor,
+            version=self.get_object(),
+            check=self.require_match,
+            **self.read(PublishSerializer),
+        )
+        return self.answer(published)
