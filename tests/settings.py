@@ -55,6 +55,7 @@ os.environ.update(
     SECRET_KEY="for tests only: not secret, and long enough for what is signed with it",
     DEBUG="false",
     HTTPS="false",
+    AUTOPILOT_APPS="tests.probe",
 )
 
 from autopilot.settings import *  # noqa: E402, F403

@@ -79,7 +79,7 @@ def build(
 
     Raises IllegalTransition before anything is sent anywhere.
     """
-    directive = _directive(commands)
+    directive = directive_of(commands)
     row: dict[str, Any] = {
         "id": after.execution_id,
         "state": after.state.value,
@@ -114,7 +114,7 @@ def build(
     return checkpoint
 
 
-def _directive(commands: Sequence[Command]) -> Directive:
+def directive_of(commands: Sequence[Command]) -> Directive:
     """What to do once it is durable: the last word counts, an end is an end."""
     found = [each for each in commands if isinstance(each, (Call, Yield, Block, Finish))]
     for each in found:
@@ -203,4 +203,4 @@ def _add_transition(
     checkpoint.row["reason"] = transit.reason[:MAX_REASON_CHARS]
 
 
-__all__ = ["Checkpoint", "Counters", "Directive", "IllegalTransition", "build"]
+__all__ = ["Checkpoint", "Counters", "Directive", "IllegalTransition", "build", "directive_of"]

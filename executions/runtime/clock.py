@@ -1,7 +1,8 @@
 """The clock: rings for what falls due, frees what dead workers held. One leader at a time.
 
 Every worker process offers to be the leader; an advisory lock in PostgreSQL picks one, and lets go
-by itself when its holder dies.
+by itself when its holder dies. A holder that is frozen or cut off keeps the lock and does nothing,
+so the others look for what a leader would have done long ago, do it, and take the lock from it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from autopilot.common import clock
-from executions.models import Execution
+from executions.models import Execution, Worker
+from executions.querysets import ExecutionQuerySet
 from executions.runtime import dispatch
 from executions.runtime.lease import free_lost_workers
 
@@ -26,6 +28,14 @@ LEADER_TRIES_SECONDS = 2.0
 WORKERS_EVERY_SECONDS = 1.0
 # Ready this long without an owner: its bell was lost, or every worker was busy. Ring again.
 RING_AGAIN_SECONDS = 5.0
+# A worker that should have been freed this long ago shows that the leader does not lead.
+ASLEEP_SECONDS = 3.0
+
+DEPOSE = """
+SELECT pg_terminate_backend(pid) FROM pg_locks
+ WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 class Clock:
@@ -77,6 +87,7 @@ class Clock:
         if not self._is_leader:
             self._is_leader = self._try_to_lead()
             if not self._is_leader:
+                self._stand_in(clock.now())
                 return LEADER_TRIES_SECONDS
             log.info("clock.leads")
         now = clock.now()
@@ -90,6 +101,20 @@ class Clock:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK)
             return bool(cursor.fetchone()[0])
+
+    def _stand_in(self, now: datetime) -> None:
+        """Do what the leader has left undone; depose one that has stopped leading."""
+        overdue = now - timedelta(seconds=ASLEEP_SECONDS)
+        if Worker.objects.filter(lease_until__lt=overdue).exists():
+            log.warning("clock.leader_asleep")
+            with connection.cursor() as cursor:
+                cursor.execute(DEPOSE, LOCK)
+            queues = free_lost_workers()
+        else:
+            since = now - timedelta(seconds=2 * RING_AGAIN_SECONDS)
+            queues = self._with_work(Execution.objects.ready(since))
+        for queue in sorted(queues):
+            dispatch.ring(queue)
 
     def _free_workers(self, now: datetime) -> set[str]:
         if self._freed_at and now - self._freed_at < timedelta(seconds=WORKERS_EVERY_SECONDS):
@@ -109,6 +134,10 @@ class Clock:
         else:
             ready = ready.filter(runnable_at__gt=since)
         self._rang_until = now
+        return self._with_work(ready)
+
+    @staticmethod
+    def _with_work(ready: ExecutionQuerySet) -> set[str]:
         return {
             queue
             for queue in settings.AUTOPILOT_QUEUES

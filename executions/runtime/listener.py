@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 
 import structlog
@@ -14,7 +15,7 @@ from executions.runtime import dispatch
 
 log = structlog.get_logger(__name__)
 
-LISTEN_SECONDS = 1.0
+LISTEN_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 
 
@@ -28,12 +29,18 @@ class Listener:
         self._on_wake = on_wake
         self._bells = dispatch.bell_channel()
         self._wakes = dispatch.wake_channel()
+        self._own = f"{self._wakes}:{uuid.uuid4()}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="listener", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         self._stop.set()
+        try:
+            # The thread sits in a read; a message of its own gets it out at once.
+            dispatch.client().publish(self._own, "")
+        except (RedisError, OSError):
+            log.debug("listener.closes_without_redis")
         self._thread.join(timeout=3)
 
     def _work(self) -> None:
@@ -48,7 +55,7 @@ class Listener:
         redis = Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1.0)
         pubsub = redis.pubsub(ignore_subscribe_messages=True)
         try:
-            pubsub.subscribe(self._bells, self._wakes)
+            pubsub.subscribe(self._bells, self._wakes, self._own)
             while not self._stop.is_set():
                 message = pubsub.get_message(timeout=LISTEN_SECONDS)
                 if message is not None:

@@ -13,13 +13,13 @@ from typing import Protocol
 import structlog
 
 from autopilot.common import clock
-from executions.engine.commands import Block, Call, Command, Finish
+from executions.engine.commands import Block, Call, Command, Finish, Yield
 from executions.engine.errors import VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
 from executions.engine.events import Claimed, Continued, Event, Verb
 from executions.engine.planner import abort, plan
 from executions.engine.snapshot import Phase, Snapshot
 from executions.engine.states import State
-from executions.runtime.checkpoint import Directive, build
+from executions.runtime.checkpoint import Directive, build, directive_of
 from executions.runtime.claims import Claim, Message
 from executions.runtime.faults import fault
 from executions.runtime.ledger import Fenced, Held, Ledger, LedgerClosed, Refused
@@ -173,6 +173,9 @@ class Runner:
         if take_inbox:
             events = [*events, *self._take_inbox()]
         commands, after = _plan_all(snapshot, events, now)
+        if _changes_nothing(commands) and self._counters == before:
+            # Not even a checkpoint: one would say that this claim has got somewhere.
+            return after, directive_of(commands)
         try:
             return await self._record(commands, after, now)
         except Refused as refused:
@@ -205,6 +208,11 @@ class Runner:
 
     async def _give_back(self, *, untouched: bool) -> None:
         await self._ledger.release([Held(self.execution_id, self.epoch, untouched)])
+
+
+def _changes_nothing(commands: Sequence[Command]) -> bool:
+    """Whether all there is to do is to carry on: nothing to record, nobody to give up to."""
+    return all(isinstance(each, (Call, Yield)) for each in commands)
 
 
 def _plan_all(

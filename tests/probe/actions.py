@@ -1,0 +1,114 @@
+"""Actions that take time, leave a trace, or misbehave in one particular way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from workflows.actions import ActionError, Context, TerminalActionError, action
+
+
+class Nap(BaseModel):
+    seconds: float = 0.0
+
+
+class Trace(BaseModel):
+    seconds: float = 0.0
+    file: str = ""
+
+
+def _leave_trace(params: Trace, context: Context) -> None:
+    """One line a call, appended atomically: who called, and with which key."""
+    target = params.file or os.environ.get("PROBE_FILE", "")
+    if target:
+        with Path(target).open("a") as file:
+            file.write(f"{context.idempotency_key} {os.getpid()}\n")
+
+
+@action("probe.trace", schema=Trace, idempotent=True)
+async def trace(params: Trace, context: Context) -> dict[str, Any]:
+    _leave_trace(params, context)
+    await asyncio.sleep(params.seconds)
+    return {"key": context.idempotency_key}
+
+
+@action("probe.once", schema=Trace, idempotent=False)
+async def once(params: Trace, context: Context) -> dict[str, Any]:
+    _leave_trace(params, context)
+    await asyncio.sleep(params.seconds)
+    return {"key": context.idempotency_key}
+
+
+@action("probe.block", schema=Nap, idempotent=True)
+def block(params: Nap, context: Context) -> dict[str, Any]:
+    time.sleep(params.seconds)
+    return {"slept": params.seconds}
+
+
+@action("probe.until_cancelled", schema=Nap, idempotent=True)
+def until_cancelled(params: Nap, context: Context) -> dict[str, Any]:
+    end = time.monotonic() + params.seconds
+    while time.monotonic() < end and not context.cancelled:
+        time.sleep(0.01)
+    return {"cancelled": context.cancelled}
+
+
+@action("probe.die", idempotent=True)
+async def die(params: dict[str, Any], context: Context) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+OUTPUTS: dict[str, Any] = {
+    "nul": {"text": "a\x00b"},
+    "surrogate": {"text": "\ud800"},
+    "nan": {"number": float("nan")},
+    "infinity": [float("inf")],
+    "object": {"thing": object()},
+    "huge_number": 10**5000,
+    "large": "x" * 300_000,
+    "big_integer": 2**70,
+    "emoji": "😀",
+    "null": None,
+}
+
+
+@action("probe.give", idempotent=True)
+async def give(params: dict[str, Any], context: Context) -> Any:
+    return OUTPUTS[params["which"]]
+
+
+@action("probe.raise", idempotent=True)
+async def raise_error(params: dict[str, Any], context: Context) -> None:
+    match params["how"]:
+        case "action":
+            raise ActionError("Refused", "The bank said no.", details={"bank": 7})
+        case "terminal":
+            raise TerminalActionError("Closed", "The account is closed.")
+        case "crash":
+            raise ZeroDivisionError("nobody expected\x00this")
+        case "timeout":
+            raise TimeoutError("not ours")
+        case "exit":
+            sys.exit(3)
+        case "log":
+            context.log.warning("about to fail", attempt=context.attempt)
+            raise ActionError("Refused", "Logged first.")
+
+
+@action("probe.raise_in_thread", idempotent=True)
+def raise_in_thread(params: dict[str, Any], context: Context) -> None:
+    sys.exit(3)
+
+
+@action("probe.orm", idempotent=True)
+def orm(params: dict[str, Any], context: Context) -> dict[str, Any]:
+    from workflows.models import Workflow
+
+    return {"workflows": Workflow.objects.count()}
