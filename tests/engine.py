@@ -15,6 +15,7 @@ from workflows.models import Workflow
 from workflows.services import create_workflow, publish_version
 
 SYSTEM = Actor.system("tests")
+NOOP = {"type": "action", "config": {"action": "noop"}}
 
 
 def published(steps: list[dict[str, Any]], **document: Any) -> Workflow:

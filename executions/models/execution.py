@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 from django.conf import settings
 from django.db import models
@@ -37,7 +36,35 @@ STATE_VALUES = [state.value for state in State]
 ENDED_VALUES = sorted(state.value for state in ENDED)
 
 
-class Execution(models.Model):
+def _verb(action: str) -> Callable[..., None]:
+    def verb(self: Execution, *, reason: str = "") -> None:
+        self.reason = reason
+
+    verb.__name__ = verb.__qualname__ = action
+    verb.__doc__ = f"Take the transition `{action}`; the caller saves and records it."
+    return verb
+
+
+def _methods() -> dict[str, Callable[..., None]]:
+    """One FSM method per verb of the table in `engine/states.py`."""
+    methods = {}
+    for action in dict.fromkeys(each.action for each in TRANSITIONS):
+        rows = [each for each in TRANSITIONS if each.action == action]
+        methods[action] = transition(
+            field="state",
+            source=[row.source.value for row in rows],
+            target=rows[0].target.value,
+            conditions=[rows[0].condition.holds],
+            permission=rows[0].permission,
+        )(_verb(action))
+    return methods
+
+
+# A base class, so that django-fsm finds the methods when it prepares the model.
+ExecutionVerbs = type("ExecutionVerbs", (), _methods())
+
+
+class Execution(ExecutionVerbs, models.Model):  # type: ignore[valid-type, misc]
     """One run of a workflow's version, or of a branch or an item inside such a run.
 
     The row says where the run stands; what has happened is in its steps and transitions. After the
@@ -229,32 +256,5 @@ class Execution(models.Model):
             return None
         return (self.ended_at - self.started_at).total_seconds()
 
-
-def _generate_transitions(model: type[Execution]) -> None:
-    """Give the model one FSM method per verb of the table in `engine/states.py`."""
-    field = cast("FSMField", model._meta.get_field("state"))
-    for action in dict.fromkeys(each.action for each in TRANSITIONS):
-        rows = [each for each in TRANSITIONS if each.action == action]
-        condition = rows[0].condition
-        method = transition(
-            field=field,
-            source=[row.source.value for row in rows],
-            target=rows[0].target.value,
-            conditions=[condition.holds],
-            permission=rows[0].permission,
-        )(_verb(action))
-        setattr(model, action, method)
-
-
-def _verb(action: str) -> Callable[..., None]:
-    def verb(self: Execution, *, reason: str = "") -> None:
-        self.reason = reason
-
-    verb.__name__ = verb.__qualname__ = action
-    verb.__doc__ = f"Take the transition `{action}`; the caller saves and records it."
-    return verb
-
-
-_generate_transitions(Execution)
 
 __all__ = ["ENDED_VALUES", "Execution", "Kind", "Priority"]
