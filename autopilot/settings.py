@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
@@ -236,7 +237,7 @@ CONTENT_SECURITY_POLICIES = [
 LOGGING = logging_config(debug=DEBUG, level=env.text("LOG_LEVEL", "INFO").upper())
 
 # The engine's bounds and rhythms; sizes in bytes, times in seconds.
-AUTOPILOT = {
+AUTOPILOT: dict[str, Any] = {
     "MAX_INPUT_BYTES": env.integer("AUTOPILOT_MAX_INPUT_BYTES", default=1024 * 1024),
     "MAX_OUTPUT_BYTES": env.integer("AUTOPILOT_MAX_OUTPUT_BYTES", default=256 * 1024),
     "MAX_STEPS": env.integer("AUTOPILOT_MAX_STEPS", default=10_000),
