@@ -56,7 +56,8 @@ deploy_check() {
 
 openapi() {
     python manage.py spectacular --validate --fail-on-warn --file var/openapi.yaml || return 1
-    diff -u docs/openapi.yaml var/openapi.yaml || {
+    diff -u docs/openapi.yaml var/openapi.yaml >var/openapi.diff || {
+        head -n 40 var/openapi.diff
         say "docs/openapi.yaml is not what the code says: python manage.py spectacular --file docs/openapi.yaml"
         return 1
     }

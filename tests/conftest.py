@@ -78,6 +78,7 @@ class OwnServers:
 def migrated_data(django_db_blocker) -> Iterator[Path]:
     """The data folder of a stopped, migrated cluster, to be copied."""
     pair = Pair(home("test-servers").directory / f"own-{SLOT}" / "template")
+    clear(pair)
     pair.start()
     with django_db_blocker.unblock(), DjangoOn(pair):
         call_command("migrate", verbosity=0, interactive=False)
@@ -93,14 +94,21 @@ def own_servers(migrated_data: Path, django_db_blocker) -> Iterator[OwnServers]:
     The test's own ORM, cache and queues talk to it too; don't combine with `db`.
     """
     pair = Pair(migrated_data.parent.parent / "pair")
-    shutil.rmtree(pair.home.directory, ignore_errors=True)
-    pair.home.directory.mkdir()
+    clear(pair)
+    pair.home.directory.mkdir(parents=True)
     _copy_data(migrated_data, pair.home.data)
     pair.start()
     with django_db_blocker.unblock(), DjangoOn(pair):
         yield OwnServers(pair)
     pair.end()
     shutil.rmtree(pair.home.directory)
+
+
+def clear(pair: Pair) -> None:
+    """Take away what a run that was killed left, its servers included."""
+    if pair.home.directory.exists():
+        pair.end()
+        shutil.rmtree(pair.home.directory)
 
 
 def _copy_data(source: Path, target: Path) -> None:
