@@ -30,24 +30,32 @@ def not_writable(error: OSError) -> EmbeddedError:
     )
 
 
-def wont_start(server: str, log: Path) -> EmbeddedError:
-    """`server` ended before it was ready: its last words are in `log`."""
-    line = last_line(log)
-    if "No space left on device" in line:
+def wont_start(server: str, log: Path, since: int = 0) -> EmbeddedError:
+    """`server` ended before it was ready: its last words are in `log`, from byte `since` on."""
+    lines = _lines(log, since)
+    full = [line for line in lines if "No space left on device" in line]
+    if full:
         return EmbeddedError(
-            f"No room on the disk: {server} can't write under {log.parent.parent} ({line}); make "
-            "room and start again."
+            f"No room on the disk: {server} can't write under {log.parent.parent} "
+            f"({full[-1]}); make room and start again."
         )
+    line = last_line(log, since)
     said = f"its last words are {line!r}; " if line else ""
     return EmbeddedError(f"{server} won't start: {said}see {log}, {OWN_SERVERS}.")
 
 
-def last_line(log: Path) -> str:
+def last_line(log: Path, since: int = 0) -> str:
     """The last line of a log that says something: FATAL and PANIC before anything else."""
-    try:
-        lines = log.read_text(errors="replace").splitlines()[-40:]
-    except OSError:
-        return ""
-    lines = [line.strip() for line in lines if line.strip()]
+    lines = _lines(log, since)
     grave = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
     return (grave or lines or [""])[-1]
+
+
+def _lines(log: Path, since: int) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(since)
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -69,6 +69,8 @@ class Server:
         self.account = account
         self.process: subprocess.Popen[bytes] | None = None
         self.wanted = False
+        # Where in the log this start begins: what earlier ones said is not about it.
+        self.log_from = 0
 
     @property
     def log(self) -> Path:
@@ -92,6 +94,7 @@ class Server:
         """Start the process without waiting for it to be ready."""
         self.wanted = True
         with _open_log(self.log) as log:
+            self.log_from = log.tell()
             self.process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
@@ -112,7 +115,7 @@ class Server:
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.wanted = False
-                raise wont_start(self.title, self.log)
+                raise wont_start(self.title, self.log, self.log_from)
             time.sleep(0.01)
 
     def start(self) -> None:
@@ -230,6 +233,7 @@ class Postgres(Server):
 
     def _run(self, command: list[str], words: str = "") -> None:
         with _open_log(self.log) as log:
+            self.log_from = log.tell()
             result = subprocess.run(
                 command,
                 check=False,
@@ -242,7 +246,7 @@ class Postgres(Server):
                 **_identity(self.account),
             )
         if result.returncode != 0:
-            raise wont_start(self.title, self.log)
+            raise wont_start(self.title, self.log, self.log_from)
 
 
 class Valkey(Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ import redis
 
 from autopilot import env
 from autopilot.embedded import EmbeddedError, Pair, home, programs
+from autopilot.embedded.errors import wont_start
 from autopilot.embedded.home import PROJECT, server_account
 from autopilot.embedded.servers import FIRST_START_BYTES, check_room
 from tests.settings import SLOT
@@ -234,9 +236,12 @@ def test_a_user_gets_a_new_keeper_for_one_that_was_killed(pair: Pair) -> None:
 def test_data_survive_when_everything_is_killed_at_once(pair: Pair) -> None:
     pair.start()
     query(pair, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS value")
-    processes = family(pair)
-    for process in processes:
-        process.kill()
+    keeper, *others = processes = family(pair)
+    # Held, so that it neither restarts nor stops anything while the others are killed.
+    keeper.suspend()
+    for process in [*others, keeper]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(processes, timeout=GONE_SECONDS)
     pair.start()
     assert query(pair, "SELECT count(*), sum(value) FROM kept") == [(1000, 500500)]
@@ -333,6 +338,20 @@ def test_a_full_disk_is_said_in_a_sentence(pair: Pair) -> None:
         "folder on another disk."
     )
     assert list(pair.home.directory.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_starting_is_recognised(tmp_path: Path) -> None:
+    log = tmp_path / "log" / "postgresql.log"
+    log.parent.mkdir()
+    old = b"FATAL:  an earlier start\n"
+    log.write_bytes(
+        old
+        + b"PANIC:  could not write to file: No space left on device\nLOG:  startup process died\n"
+    )
+    assert str(wont_start("PostgreSQL", log, since=len(old))) == (
+        f"No room on the disk: PostgreSQL can't write under {tmp_path} (PANIC:  could not write "
+        "to file: No space left on device); make room and start again."
+    )
 
 
 def test_a_server_that_wont_start_is_quoted(pair: Pair) -> None:
