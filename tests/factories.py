@@ -1,7 +1,8 @@
 """Factories that call services, so no state exists that the product can't reach.
 
 `UserFactory(role=Role.DESIGNER)`, `DraftFactory(document=..., actor=...)`, `VersionFactory()` (a
-published one), `WorkflowFactory()`, `actor_with(Role.VIEWER)`, `document(steps=[...])`.
+published one), `WorkflowFactory()`, `ExecutionFactory(workflow=..., input=...)` (accepted, and
+nothing of it has run), `actor_with(Role.VIEWER)`, `document(steps=[...])`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from django.contrib.auth import get_user_model
 from autopilot.accounts.actors import Actor, actor_of
 from autopilot.accounts.roles import Role
 from autopilot.accounts.services import set_roles, sync_roles
+from executions.models import Execution
+from executions.services import start_execution
 from workflows import services
 from workflows.models import Workflow, WorkflowVersion
 
@@ -81,6 +84,20 @@ class WorkflowFactory(factory.Factory[Workflow]):
     def _create(cls, model_class: Any, *args: Any, **fields: Any) -> Workflow:
         version: WorkflowVersion = VersionFactory.create(**fields)
         return version.workflow
+
+
+class ExecutionFactory(factory.Factory[Execution]):
+    """An accepted execution: initialized, ready for a worker; takes what `start_execution` does."""
+
+    class Meta:
+        model = Execution
+
+    actor = factory.LazyFunction(lambda: Actor.system("tests"))
+    workflow = factory.SubFactory(WorkflowFactory)
+
+    @classmethod
+    def _create(cls, model_class: Any, *args: Any, **fields: Any) -> Execution:
+        return start_execution(**fields).execution
 
 
 def actor_with(role: Role | None = None, **fields: Any) -> Actor:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from executions.api.views import ExecutionViewSet
+
+app_name = "executions"
+
+router = SimpleRouter()
+router.register("", ExecutionViewSet, basename="execution")
+
+urlpatterns = router.urls

@@ -1,0 +1,308 @@
+"""What the execution API reads and writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+from rest_framework.reverse import reverse
+
+from executions import services
+from executions.api.bodies import (
+    AnyField,
+    MomentField,
+    StrictSerializer,
+    TextField,
+    TextsField,
+    WordField,
+)
+from executions.engine.events import Verb
+from executions.engine.states import State, StepState
+from executions.models import Execution, LogLine, Priority, StateTransition
+
+PRIORITY_NAMES = {label: Priority(value) for value, label in Priority.choices}
+PRIORITY_CHOICES = list(PRIORITY_NAMES)
+STATE_CHOICES = [state.value for state in State]
+STEP_STATE_CHOICES = [state.value for state in StepState]
+VERB_CHOICES = [verb.value for verb in Verb]
+
+_STARTED = {
+    "workflow": "example-workflow",
+    "input": {"customer": "Ada"},
+}
+_STARTED_LATER = {
+    **_STARTED,
+    "version": "1.0.0",
+    "priority": "high",
+    "queue": "default",
+    "start_at": "2030-01-31T12:00:00Z",
+    "labels": {"team": "support"},
+    "correlation_id": "ticket-4711",
+    "idempotency_key": "ticket-4711-welcome",
+}
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Now", value=_STARTED, request_only=True),
+        OpenApiExample("Later", value=_STARTED_LATER, request_only=True),
+    ]
+)
+class StartSerializer(StrictSerializer):
+    """What to start. Only `workflow` has to be there."""
+
+    workflow = TextField(
+        max_length=100,
+        help_text="The workflow's slug.",
+        error_messages={"required": "The slug of the workflow to start is missing."},
+    )
+    input = AnyField(
+        required=False, allow_null=True, help_text="Checked against the input schema; default: {}."
+    )
+    version = TextField(
+        max_length=64,
+        required=False,
+        allow_null=True,
+        help_text="A published version; default: the highest published one.",
+    )
+    priority = WordField(choices=PRIORITY_CHOICES, required=False, help_text="Default: normal.")
+    queue = TextField(
+        max_length=64,
+        required=False,
+        allow_null=True,
+        help_text="Which workers run it; default: the first configured queue.",
+    )
+    start_at = MomentField(
+        required=False, allow_null=True, help_text="Not before this moment; with a time zone."
+    )
+    labels = TextsField(required=False, help_text="To find it by; names and texts.")
+    correlation_id = TextField(
+        max_length=services.MAX_KEY_CHARS,
+        required=False,
+        allow_blank=True,
+        help_text="What it is about in another system.",
+    )
+    idempotency_key = TextField(
+        max_length=services.MAX_KEY_CHARS,
+        required=False,
+        help_text="The same as the header `Idempotency-Key`.",
+    )
+
+
+class VerbSerializer(StrictSerializer):
+    """May be left out altogether."""
+
+    reason = TextField(
+        max_length=services.MAX_REASON_CHARS,
+        required=False,
+        allow_blank=True,
+        help_text="Kept with the transition.",
+    )
+
+
+class LinksSerializer(serializers.Serializer[Any]):
+    """Where to go from an execution."""
+
+    self = serializers.URLField()
+    steps = serializers.URLField()
+    transitions = serializers.URLField()
+    context = serializers.URLField()  # type: ignore[assignment]
+    logs = serializers.URLField()
+    children = serializers.URLField()
+    workflow = serializers.URLField()
+    parent = serializers.URLField(allow_null=True)  # type: ignore[assignment]
+
+
+class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
+    """An execution, without its data.
+
+    `pending` comes from the context, read for the whole page at once.
+    """
+
+    workflow = serializers.CharField(source="workflow.slug", read_only=True)
+    version = serializers.CharField(source="version.version", read_only=True)
+    state = serializers.ChoiceField(choices=STATE_CHOICES, read_only=True)
+    reason = serializers.CharField(
+        read_only=True, help_text="Why it is in its state: a word, an error code, what was said."
+    )
+    error_code = serializers.CharField(
+        read_only=True, help_text="Empty unless it failed; the whole error is in the detail."
+    )
+    pending = serializers.SerializerMethodField(
+        help_text="What was asked of it and has not been done yet, oldest first."
+    )
+    current_step = serializers.CharField(
+        read_only=True, help_text="The id of the step it stands at; empty before and after."
+    )
+    wait_until = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="What the current step waits for, if a moment."
+    )
+    priority = serializers.ChoiceField(
+        choices=PRIORITY_CHOICES, source="get_priority_display", read_only=True
+    )
+    parent = serializers.IntegerField(  # type: ignore[assignment]
+        source="parent_id", allow_null=True, read_only=True
+    )
+    labels = serializers.DictField(child=serializers.CharField(), read_only=True)
+    started_by = serializers.CharField(
+        source="started_by.get_username",
+        default=None,
+        allow_null=True,
+        read_only=True,
+        help_text="Null for the system.",
+    )
+    duration_seconds = serializers.FloatField(
+        read_only=True, allow_null=True, help_text="From its start to its end."
+    )
+
+    class Meta:
+        model = Execution
+        fields: tuple[str, ...] = (
+            "id",
+            "workflow",
+            "version",
+            "state",
+            "reason",
+            "error_code",
+            "pending",
+            "current_step",
+            "wait_until",
+            "priority",
+            "queue",
+            "kind",
+            "parent",
+            "labels",
+            "correlation_id",
+            "started_by",
+            "created_at",
+            "start_at",
+            "started_at",
+            "ended_at",
+            "duration_seconds",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(VERB_CHOICES)))
+    def get_pending(self, execution: Execution) -> list[str]:
+        pending: dict[int, list[str]] = self.context.get("pending", {})
+        return pending.get(execution.pk, [])
+
+
+class ExecutionSerializer(ExecutionSummarySerializer):
+    """An execution with its data."""
+
+    input = serializers.JSONField(read_only=True)
+    output = serializers.JSONField(read_only=True, help_text="Null until it has completed.")
+    error = serializers.JSONField(
+        read_only=True, help_text="code, message, step, attempt, details, retryable; or null."
+    )
+    links = serializers.SerializerMethodField()
+
+    class Meta(ExecutionSummarySerializer.Meta):
+        fields = (*ExecutionSummarySerializer.Meta.fields, "input", "output", "error", "links")
+        read_only_fields = fields
+
+    @extend_schema_field(LinksSerializer)
+    def get_links(self, execution: Execution) -> dict[str, str | None]:
+        request = self.context.get("request")
+
+        def of(name: str, **kwargs: Any) -> str:
+            return str(reverse(name, kwargs=kwargs, request=request))
+
+        listed = of("executions:execution-list")
+        return {
+            "self": of("executions:execution-detail", pk=execution.pk),
+            **{
+                name: of(f"executions:execution-{name}", pk=execution.pk)
+                for name in ("steps", "transitions", "context", "logs")
+            },
+            "children": f"{listed}?parent={execution.pk}",
+            "workflow": of("workflows:workflow-detail", slug=execution.workflow.slug),
+            "parent": of("executions:execution-detail", pk=execution.parent_id)
+            if execution.parent_id
+            else None,
+        }
+
+
+class StepSerializer(serializers.Serializer[Any]):
+    """One attempt of one step: recorded, or under way."""
+
+    seq = serializers.IntegerField(help_text="The how-manieth step it is; attempts share it.")
+    attempt = serializers.IntegerField()
+    step = serializers.CharField(source="step_id", help_text="The step's id in the definition.")
+    name = serializers.CharField()
+    type = serializers.CharField()
+    state = serializers.ChoiceField(choices=STEP_STATE_CHOICES)
+    params = serializers.JSONField(help_text="What the action was called with.")
+    output = serializers.JSONField()
+    error = serializers.JSONField(help_text="code, message, details...; or null.")
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True, help_text="Null while it is under way.")
+    wait_until = serializers.DateTimeField(allow_null=True)
+    duration_seconds = serializers.FloatField(allow_null=True)
+
+
+class TransitionSerializer(serializers.ModelSerializer[StateTransition]):
+    """One change of an execution's state."""
+
+    source = serializers.CharField(  # type: ignore[assignment]
+        read_only=True, help_text="Empty for the first one."
+    )
+    target = serializers.ChoiceField(choices=STATE_CHOICES, read_only=True)
+
+    class Meta:
+        model = StateTransition
+        fields = ("seq", "source", "target", "reason", "actor", "at")
+        read_only_fields = fields
+
+
+class LogLineSerializer(serializers.ModelSerializer[LogLine]):
+    """One line that an action logged."""
+
+    step = serializers.CharField(source="step_id", read_only=True)
+
+    class Meta:
+        model = LogLine
+        fields = ("seq", "step", "attempt", "level", "event", "fields", "at")
+        read_only_fields = fields
+
+
+class StepResultSerializer(serializers.Serializer[Any]):
+    """What expressions see of a step."""
+
+    state = serializers.ChoiceField(choices=STEP_STATE_CHOICES)
+    output = serializers.JSONField()
+    error = serializers.JSONField()
+    attempts = serializers.IntegerField()
+
+
+class ContextSerializer(serializers.Serializer[Any]):
+    """The data of an execution."""
+
+    input = serializers.JSONField()
+    variables = serializers.DictField()
+    steps = serializers.DictField(child=StepResultSerializer(), help_text="By the step's id.")
+    output = serializers.JSONField()
+    error = serializers.JSONField()
+
+
+class StateSerializer(serializers.Serializer[Any]):
+    state = serializers.ChoiceField(choices=STATE_CHOICES)
+    ended = serializers.BooleanField(help_text="Nothing runs in it any more.")
+    final = serializers.BooleanField(help_text="Nothing leads out of it.")
+
+
+class LegalTransitionSerializer(serializers.Serializer[Any]):
+    source = serializers.ChoiceField(choices=STATE_CHOICES)  # type: ignore[assignment]
+    target = serializers.ChoiceField(choices=STATE_CHOICES)
+    action = serializers.CharField(help_text="The verb that takes it.")
+    condition = serializers.CharField(help_text="What must hold.")
+    permission = serializers.CharField(
+        allow_null=True, help_text="What one must hold to ask for it; null: only the engine."
+    )
+
+
+class StateMachineSerializer(serializers.Serializer[Any]):
+    states = StateSerializer(many=True)
+    transitions = LegalTransitionSerializer(many=True)

@@ -1,0 +1,304 @@
+"""The execution API: start, look at, and ask something of executions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+from django.db.models import BigIntegerField, F
+from django.db.models.functions import Cast
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from autopilot.accounts.actors import Actor, actor_of
+from autopilot.accounts.roles import Permission
+from autopilot.common.api.pagination import CursorPagination
+from autopilot.common.api.viewsets import StreamViewSet
+from autopilot.common.problems import Problem
+from executions import reads, services
+from executions.api.bodies import read_body, refusal
+from executions.api.filters import ExecutionFilter, PageOnly
+from executions.api.serializers import (
+    PRIORITY_NAMES,
+    ContextSerializer,
+    ExecutionSerializer,
+    ExecutionSummarySerializer,
+    LogLineSerializer,
+    StartSerializer,
+    StateMachineSerializer,
+    StepSerializer,
+    TransitionSerializer,
+    VerbSerializer,
+)
+from executions.engine.states import ENDED, FINAL, State, describe
+from executions.errors import ExecutionNotFound
+from executions.models import Execution, LogLine, StateTransition, StepExecution
+from executions.querysets import ExecutionQuerySet
+from workflows.definition.paths import did_you_mean, quote
+from workflows.models import Workflow
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+# Makes one ascending number of a step's two, for the cursor. No step has as many attempts.
+_ATTEMPTS = 1_000_000
+_DATA = ("input", "variables", "output", "error")
+_NOT_SHOWN = ("version__definition", "version__changelog")
+
+_ERROR = {"$ref": "#/components/schemas/Error"}
+_REFUSED = OpenApiResponse(_ERROR, "The execution is in a state that does not allow this.")
+_IDEMPOTENCY = OpenApiParameter(
+    IDEMPOTENCY_HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="The same key with the same body answers the first execution again, with 200; "
+    "with another body it is refused with 409. At most 200 characters.",
+)
+_PARENT = OpenApiParameter(
+    "parent", OpenApiTypes.INT64, description="Children of this execution, instead of roots."
+)
+_LABEL = OpenApiParameter(
+    "label",
+    str,
+    many=True,
+    description="`key` or `key:value`; given several times, all must be there.",
+)
+
+
+def _verb(name: str, summary: str) -> Callable[..., Any]:
+    return extend_schema(
+        operation_id=f"executions_{name}",
+        summary=summary,
+        request=VerbSerializer,
+        responses={
+            200: OpenApiResponse(ExecutionSerializer, "Done, or asked before."),
+            202: OpenApiResponse(ExecutionSerializer, "Accepted; see `pending`."),
+            409: _REFUSED,
+        },
+    )
+
+
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="executions_list",
+        summary="List executions",
+        description="Newest first. Without `parent` only those that somebody started.",
+        parameters=[_PARENT, _LABEL],
+    ),
+    retrieve=extend_schema(operation_id="executions_retrieve", summary="Read an execution"),
+)
+class ExecutionViewSet(StreamViewSet):
+    """Executions, newest first."""
+
+    queryset = Execution.objects.none()
+    serializer_class = ExecutionSerializer
+    serializer_classes: ClassVar[dict[str, Any]] = {"list": ExecutionSummarySerializer}
+    filterset_class = ExecutionFilter
+    cursor_ordering = "-id"
+    required_permissions: ClassVar[dict[str, str]] = {
+        "list": Permission.EXECUTION_VIEW,
+        "retrieve": Permission.EXECUTION_VIEW,
+        "create": Permission.EXECUTION_START,
+        "steps": Permission.EXECUTION_VIEW,
+        "transitions": Permission.EXECUTION_VIEW,
+        "logs": Permission.EXECUTION_VIEW,
+        "data": Permission.EXECUTION_VIEW,
+        "state_machine": Permission.EXECUTION_VIEW,
+        "pause": Permission.EXECUTION_CONTROL,
+        "resume": Permission.EXECUTION_CONTROL,
+        "cancel": Permission.EXECUTION_CONTROL,
+    }
+
+    @property
+    def actor(self) -> Actor:
+        return actor_of(self.request.user, self.request)
+
+    def get_queryset(self) -> ExecutionQuerySet:
+        if getattr(self, "swagger_fake_view", False):
+            return Execution.objects.none()
+        rows: ExecutionQuerySet = Execution.objects.visible_to(self.actor)
+        hidden = (*_NOT_SHOWN, *_DATA) if self.action == "list" else _NOT_SHOWN
+        return rows.select_related("workflow", "version", "started_by").defer(*hidden)
+
+    def get_object(self) -> Execution:
+        pk = self.kwargs["pk"]
+        if not (pk.isascii() and pk.isdigit() and len(pk) < 19):
+            raise ExecutionNotFound(
+                f'There is no execution "{quote(pk)}": the id of an execution is a whole number.'
+            )
+        execution: Execution | None = self.get_queryset().filter(pk=int(pk)).first()
+        if execution is None:
+            raise ExecutionNotFound(f"There is no execution {pk}, or you may not see it.")
+        return execution
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "pending": getattr(self, "pending", {})}
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        rows = super().paginate_queryset(queryset)
+        if self.action == "list" and rows is not None:
+            self.pending = reads.pending_of(rows)
+        return rows
+
+    def answer(self, execution: Execution, code: int = status.HTTP_200_OK) -> Response:
+        self.pending = reads.pending_of([execution])
+        return Response(self.get_serializer(execution).data, status=code)
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return self.answer(self.get_object())
+
+    @extend_schema(
+        operation_id="executions_start",
+        summary="Start an execution",
+        request=StartSerializer,
+        parameters=[_IDEMPOTENCY],
+        responses={
+            200: OpenApiResponse(ExecutionSerializer, "This request was accepted before."),
+            201: OpenApiResponse(ExecutionSerializer, "Accepted: it will run to its end."),
+            409: OpenApiResponse(
+                _ERROR, "Nothing published to start, or the key was used for another request."
+            ),
+        },
+    )
+    def create(self, request: Request) -> Response:
+        """Start an execution of a published version. Durable once this has answered."""
+        given = read_body(StartSerializer, request.data)
+        given["idempotency_key"] = _idempotency_key(request, given)
+        if "priority" in given:
+            given["priority"] = PRIORITY_NAMES[given["priority"]]
+        given["workflow"] = self._workflow(given["workflow"])
+        started = services.start_execution(actor=self.actor, **given)
+        execution = started.execution
+        if started.created:
+            # Known already; saves the query.
+            execution.started_by = cast("Any", request.user)
+        response = self.answer(
+            execution, status.HTTP_201_CREATED if started.created else status.HTTP_200_OK
+        )
+        response["Location"] = response.data["links"]["self"]
+        return response
+
+    def _workflow(self, slug: str) -> Workflow:
+        visible = Workflow.objects.visible_to(self.actor)
+        workflow: Workflow | None = visible.filter(slug=slug).first()
+        if workflow is None:
+            hint = did_you_mean(slug, visible.order_by("slug").values_list("slug", flat=True))
+            message = f'There is no workflow "{quote(slug)}", or you may not see it.{hint}'
+            raise refusal([Problem("$.workflow", "workflow.unknown", message)])
+        return workflow
+
+    @extend_schema(
+        operation_id="executions_steps",
+        summary="List the steps of an execution",
+        responses={200: StepSerializer(many=True)},
+    )
+    @action(detail=True, filterset_class=PageOnly)
+    def steps(self, request: Request, pk: str) -> Response:
+        """The attempts that have ended, in order; on the last page also the one under way."""
+        execution = self.get_object()
+        self.cursor_ordering = "place"
+        place = Cast("seq", BigIntegerField()) * _ATTEMPTS + F("attempt")
+        rows = StepExecution.objects.filter(execution=execution).annotate(place=place)
+        views = [reads.recorded(row) for row in self._page(rows)]
+        if not cast("CursorPagination", self.paginator).has_next:
+            current = reads.step_under_way(execution, views)
+            views += [current] if current else []
+        return self.get_paginated_response(StepSerializer(views, many=True).data)
+
+    @extend_schema(
+        operation_id="executions_transitions",
+        summary="List the transitions of an execution",
+        responses={200: TransitionSerializer(many=True)},
+    )
+    @action(detail=True, filterset_class=PageOnly, cursor_ordering="seq")
+    def transitions(self, request: Request, pk: str) -> Response:
+        """Every change of its state: from, to, why, by whom, when; oldest first."""
+        rows = StateTransition.objects.filter(execution=self.get_object())
+        return self.get_paginated_response(TransitionSerializer(self._page(rows), many=True).data)
+
+    @extend_schema(
+        operation_id="executions_logs",
+        summary="List what the actions of an execution logged",
+        responses={200: LogLineSerializer(many=True)},
+    )
+    @action(detail=True, filterset_class=PageOnly, cursor_ordering="seq")
+    def logs(self, request: Request, pk: str) -> Response:
+        """Oldest first; the lines of a step are there once it has ended."""
+        rows = LogLine.objects.filter(execution=self.get_object())
+        return self.get_paginated_response(LogLineSerializer(self._page(rows), many=True).data)
+
+    def _page(self, rows: Any) -> list[Any]:
+        page: list[Any] = self.paginate_queryset(self.filter_queryset(rows))
+        return page
+
+    @extend_schema(
+        operation_id="executions_context",
+        summary="Read the data of an execution",
+        responses={200: ContextSerializer},
+    )
+    @action(detail=True, url_path="context", url_name="context")
+    def data(self, request: Request, pk: str) -> Response:
+        """Input, variables and the latest result of each step: what its expressions see."""
+        return Response(reads.context_of(self.get_object()))
+
+    @_verb("pause", "Pause an execution")
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: str) -> Response:
+        """It stops before its next step; the step under way is finished first."""
+        return self._ask(services.pause_execution)
+
+    @_verb("resume", "Resume an execution")
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        """A paused execution goes on where it stopped."""
+        return self._ask(services.resume_execution)
+
+    @_verb("cancel", "Cancel an execution")
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """It ends without finishing; the step under way is interrupted."""
+        return self._ask(services.cancel_execution)
+
+    def _ask(self, service: Callable[..., Execution]) -> Response:
+        """202 if the wish waits for a worker, 200 if it is done or had been asked before."""
+        found = self.get_object()
+        given = read_body(VerbSerializer, self.request.data)
+        asked = service(execution=found, actor=self.actor, **given)
+        is_waiting = asked.inbox_seq > found.inbox_seq
+        return self.answer(asked, status.HTTP_202_ACCEPTED if is_waiting else status.HTTP_200_OK)
+
+    @extend_schema(
+        operation_id="executions_state_machine",
+        summary="The states of executions and how they follow each other",
+        responses={200: StateMachineSerializer},
+    )
+    @action(detail=False, url_path="state-machine", url_name="state-machine")
+    def state_machine(self, request: Request) -> Response:
+        """The table that the engine, the models and the database keep to."""
+        states = [
+            {"state": state.value, "ended": state in ENDED, "final": state in FINAL}
+            for state in State
+        ]
+        return Response({"states": states, "transitions": describe()})
+
+
+def _idempotency_key(request: Request, given: dict[str, Any]) -> str:
+    """From the header or the body; if it is in both, they have to agree."""
+    in_body: str = given.get("idempotency_key", "")
+    in_header: str | None = request.headers.get(IDEMPOTENCY_HEADER)
+    if in_header is None:
+        return in_body
+    if not in_header.strip():
+        message = f"The header {IDEMPOTENCY_HEADER} is empty."
+    elif in_body and in_body != in_header:
+        message = f"The header {IDEMPOTENCY_HEADER} and the body name two different keys."
+    else:
+        return in_header
+    raise refusal([Problem("$.idempotency_key", "idempotency.key", message)])
