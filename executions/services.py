@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -258,8 +258,11 @@ def _earlier(
         workflow=workflow, principal=principal, idempotency_key=idempotency_key
     ).first()
     if earlier is not None and earlier.request_hash != request_hash:
-        raise IdempotencyConflict(
+        message = (
             f"The idempotency key was used for execution {earlier.pk}, with a different request."
+        )
+        raise IdempotencyConflict(
+            message, details=[Problem("$.idempotency_key", IdempotencyConflict.code, message)]
         )
     return earlier
 
@@ -308,7 +311,7 @@ def _check_options(
         wrong("$.queue", f"There is no queue {queue!r:.80}; the queues are {known}.")
     if start_at is not None and start_at.tzinfo is None:
         wrong("$.start_at", "The moment needs a time zone, such as 2030-01-31T12:00:00Z.")
-    elif start_at is not None and not 1970 <= start_at.astimezone(UTC).year <= 9000:
+    elif start_at is not None and not 1970 < start_at.year < 9000:
         wrong("$.start_at", "The moment is out of range.")
     if not _are_labels(labels):
         wrong(

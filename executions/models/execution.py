@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from django.conf import settings
 from django.db import models
@@ -54,17 +55,21 @@ def _methods() -> dict[str, Callable[..., None]]:
             field="state",
             source=[row.source.value for row in rows],
             target=rows[0].target.value,
-            conditions=[rows[0].condition.holds],
+            conditions=[cast("Callable[[models.Model], bool]", rows[0].condition.holds)],
             permission=rows[0].permission,
         )(_verb(action))
     return methods
 
 
-# A base class, so that django-fsm finds the methods when it prepares the model.
-ExecutionVerbs = type("ExecutionVerbs", (), _methods())
+class ExecutionVerbs:
+    """The verbs of the table. A base class, for django-fsm looks when it prepares the model."""
 
 
-class Execution(ExecutionVerbs, models.Model):  # type: ignore[valid-type, misc]
+for _name, _method in _methods().items():
+    setattr(ExecutionVerbs, _name, _method)
+
+
+class Execution(ExecutionVerbs, models.Model):
     """One run of a workflow's version, or of a branch or an item inside such a run.
 
     The row says where the run stands; what has happened is in its steps and transitions. After the

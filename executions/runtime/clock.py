@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from autopilot.common import clock
 from executions.models import Execution, Worker
@@ -73,7 +73,7 @@ class Clock:
             while not self._stop.wait(pause):
                 try:
                     pause = self._tick()
-                except DatabaseError as error:
+                except Error as error:
                     # The lock went with the connection; so did the leadership.
                     log.warning("clock.database_unavailable", error=str(error).strip())
                     self._is_leader = False

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 
 from autopilot.common import clock
 from executions.models import Worker
@@ -55,7 +55,7 @@ class Lease:
         self._thread.join(timeout=5)
         try:
             remove_worker(self.worker_id)
-        except DatabaseError as error:
+        except Error as error:
             # The clock does the same once the lease is over.
             log.warning("lease.not_removed", worker=self.worker_id, error=str(error))
 
@@ -81,7 +81,7 @@ class Lease:
                         log.warning("lease.lost", worker=self.worker_id)
                         self._on_lost()
                         return
-                except DatabaseError as error:
+                except Error as error:
                     log.warning("lease.not_renewed", error=str(error).strip())
                     connection.close()
         finally:
@@ -142,6 +142,9 @@ def _free(worker_ids: list[int]) -> set[str]:
     if not worker_ids:
         return set()
     with connection.cursor() as cursor:
+        # A frozen owner may still hold its rows; the server ends its session before long, and the
+        # clock has other things to do until then.
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
         cursor.execute(FREE, [worker_ids])
         queues = {row[0] for row in cursor.fetchall()}
     Worker.objects.filter(pk__in=worker_ids).delete()

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import psycopg2
 import structlog
+from django.conf import settings
 from django.db import connection
 from psycopg2 import errors as pg
 
@@ -336,8 +337,14 @@ class Ledger:
 
 def _cursor() -> Any:
     """A raw cursor of this thread's connection, in autocommit; transactions are spelled out."""
-    connection.ensure_connection()
-    assert connection.connection is not None
+    if connection.connection is None:
+        connection.ensure_connection()
+        assert connection.connection is not None
+        with connection.connection.cursor() as cursor:
+            # A process frozen between its lock and its commit would keep the rows of everything it
+            # owns locked, and nobody could free them: the server ends such a session.
+            milliseconds = int(settings.AUTOPILOT["LEASE_SECONDS"] * 500)
+            cursor.execute("SET idle_in_transaction_session_timeout = %s", [milliseconds])
     return connection.connection.cursor()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import Error, connection
 
 from executions.runtime.clock import Clock
 from executions.runtime.drain import Drain
@@ -22,6 +24,8 @@ from executions.runtime.listener import Listener
 from executions.runtime.performer import Performer
 
 log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 1.0
 
 
 class WorkerProcess:
@@ -47,7 +51,6 @@ class WorkerProcess:
         return self._performer.needs_recycling
 
     def _register(self) -> None:
-        self._lost.clear()
         self._lease = Lease(
             queues=self.queues,
             busy=lambda: self._drain.held if self._drain else 0,
@@ -55,14 +58,26 @@ class WorkerProcess:
             on_messages=self._on_wake,
         )
         self._ledger = Ledger(self._lease.worker_id)
+        self._lost.clear()
 
     def drain(self, queue: str, *, beat: Callable[[], None] = lambda: None) -> int:
         """Run what is ready in `queue`; answers how many executions were claimed."""
-        if self._lost.is_set():
-            self._ledger.close()
-            self._register()
+        if self._lost.is_set() and not self._register_again():
+            return 0
         with self._stop_by_signal():
             return self._run(self._drain_queue(queue, beat))
+
+    def _register_again(self) -> bool:
+        """Become a new worker after the lease was lost; False if the database is away."""
+        self._ledger.close()
+        connection.close()
+        try:
+            self._register()
+        except Error as error:
+            log.warning("process.not_registered", error=str(error).strip())
+            time.sleep(RETRY_SECONDS)
+            return False
+        return True
 
     async def _drain_queue(self, queue: str, beat: Callable[[], None]) -> int:
         drain = Drain(

@@ -201,3 +201,23 @@ def test_the_commands_refuse_an_unknown_queue_with_a_sentence(workers: Workers):
     assert process.wait(timeout=30) == 1
     assert "The queue 'nowhere' is not configured" in workers.logs()
     assert "Traceback" not in workers.logs()
+
+
+def test_a_worker_without_a_database_says_so_in_a_sentence(workers: Workers):
+    workers.servers.pair.stop_postgres()
+    process = workers.start()
+    assert process.wait(timeout=30) == 1
+    assert "PostgreSQL is not ready" in workers.logs()
+    assert "Traceback" not in workers.logs()
+    workers.servers.pair.start_postgres()
+
+
+def test_a_worker_frozen_between_lock_and_commit_does_not_keep_its_rows(workers: Workers):
+    execution = started(traced(0.05))
+    frozen = workers.start("worker_with_fault", "ledger.before_commit", "3")
+    wait_until(lambda: StepExecution.objects.count() == 2, seconds=30)
+    workers.start()
+    wait_until(lambda: reread(execution).state == "completed", seconds=40)
+    check_books(workers, count=1)
+    assert frozen.poll() is None
+    workers.kill(frozen)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from executions.runtime.supervisor import Supervisor
 
@@ -39,4 +40,12 @@ class Command(BaseCommand):
         if options["verbosity"]:
             self.stdout.write(f"Working on {', '.join(queues)}. Ctrl-C stops.")
             self.stdout.flush()
-        Supervisor(queues, with_clock=not options["no_clock"]).run(once=options["once"])
+        try:
+            supervisor = Supervisor(queues, with_clock=not options["no_clock"])
+        except Error as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CommandError(
+                f"PostgreSQL is not ready ({reason}): check DATABASE_URL, or run "
+                "scripts/migrate.sh if its tables are missing."
+            ) from None
+        supervisor.run(once=options["once"])

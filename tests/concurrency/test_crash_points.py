@@ -1,0 +1,41 @@
+"""A worker dies at each named point; the next one ends what it had begun, once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from executions.models import Execution, StateTransition, StepExecution
+from tests.concurrency.conftest import Workers
+from tests.engine import published, reread, started, wait_until
+
+pytestmark = [pytest.mark.concurrency, pytest.mark.timeout(120)]
+
+POINTS = [
+    "ledger.after_claim",
+    "ledger.before_commit",
+    "ledger.after_commit",
+    "runner.after_checkpoint",
+    "runner.before_call",
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_that_dies_there_costs_nothing_but_time(workers: Workers, point: str):
+    config = {"action": "probe.trace", "with": {}}
+    steps = [{"id": f"s{n}", "type": "action", "config": config} for n in range(4)]
+    execution = started(published(steps))
+    time = "1" if point == "ledger.after_claim" else "3"
+    deadly = workers.start("worker_with_fault", point, time, "--signal", "SIGKILL")
+    assert deadly.wait(timeout=40) == -9
+    assert not reread(execution).has_ended
+    workers.start()
+    wait_until(lambda: reread(execution).has_ended, seconds=40)
+    assert reread(execution).state == "completed"
+    recorded = Counter(StepExecution.objects.values_list("execution_id", "seq"))
+    assert recorded == {(execution.pk, seq): 1 for seq in range(1, 5)}
+    targets = StateTransition.objects.filter(execution=execution).values_list("target", flat=True)
+    assert list(targets) == ["initialized", "running", "completed"]
+    assert len(workers.calls()) in (4, 5)
+    assert not Execution.objects.filter(owner__isnull=False).exists()
