@@ -219,7 +219,9 @@ def resolve_version(*, workflow: Workflow, version: str | None = None) -> Workfl
     if version is None:
         live = workflow.versions.published().highest_first().first()
         if live is None:
-            raise Conflict(f"The workflow {workflow.slug} has no published version to start.")
+            message = f"The workflow {workflow.slug} has no published version to start."
+            problem = Problem("$.workflow", "workflow.not_published", message)
+            raise Conflict(message, details=[problem])
         return live
     number = documents.parse_number(version, path="$.version")
     row = workflow.versions.filter(version=str(number)).first()

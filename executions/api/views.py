@@ -102,6 +102,8 @@ class ExecutionViewSet(StreamViewSet):
     serializer_classes: ClassVar[dict[str, Any]] = {"list": ExecutionSummarySerializer}
     filterset_class = ExecutionFilter
     cursor_ordering = "-id"
+    # Whatever it is, the answer is our own sentence about ids.
+    lookup_value_regex = "[^/]+"
     required_permissions: ClassVar[dict[str, str]] = {
         "list": Permission.EXECUTION_VIEW,
         "retrieve": Permission.EXECUTION_VIEW,
