@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -18,8 +18,10 @@ from unfold.admin import ModelAdmin
 
 from autopilot.common.errors import DomainError, NotFound
 
-
 Row = TypeVar("Row")
+
+# A request and what the address holds, by name.
+PageView = Callable[..., HttpResponseBase]
 
 
 class Crumb(NamedTuple):
@@ -27,10 +29,6 @@ class Crumb(NamedTuple):
 
     title: str
     url: str = ""
-
-
-class PageView(Protocol):
-    def __call__(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase: ...
 
 
 class PageAdmin(ModelAdmin):
@@ -48,9 +46,7 @@ class PageAdmin(ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         return list(self.pages())
 
-    def page(
-        self, pattern: str, name: str, view: PageView, *, permission: str = ""
-    ) -> URLPattern:
+    def page(self, pattern: str, name: str, view: PageView, *, permission: str = "") -> URLPattern:
         """A page at `pattern` for staff who hold `permission` (default: to see this model)."""
         needed = [self.permission, permission] if permission else [self.permission]
 
@@ -62,7 +58,8 @@ class PageAdmin(ModelAdmin):
             return response
 
         update_wrapper(guarded, view)
-        return path(pattern, self.admin_site.admin_view(guarded), name=self.url_name(name))
+        staff_only: PageView = self.admin_site.admin_view(guarded)
+        return path(pattern, staff_only, name=self.url_name(name))
 
     def url_name(self, name: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{name}"
@@ -82,7 +79,7 @@ class PageAdmin(ModelAdmin):
         **context: Any,
     ) -> TemplateResponse:
         """A whole page of the console."""
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
             template,

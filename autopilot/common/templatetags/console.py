@@ -20,9 +20,7 @@ def state(value: str, href: str = "") -> SafeString:
     """A state as its colour and its word; a link if there is somewhere to go."""
     inside = format_html('<span class="cx-dot" aria-hidden="true"></span>{}', value)
     if href:
-        return format_html(
-            '<a class="cx-state cx-s-{}" href="{}">{}</a>', value, href, inside
-        )
+        return format_html('<a class="cx-state cx-s-{}" href="{}">{}</a>', value, href, inside)
     return format_html('<span class="cx-state cx-s-{}">{}</span>', value, inside)
 
 

@@ -1,0 +1,179 @@
+"""Executions in the console: the list, an execution's page, its verbs, and the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, reverse
+
+from autopilot.accounts.actors import actor_of
+from autopilot.accounts.roles import Permission
+from autopilot.common import clock
+from autopilot.common.admin_base import Crumb, PageAdmin, attempt, found
+from executions.console.activity import ExecutionsOfWorkflows
+from executions.console.detail import describe, facts_of, fingerprint, live_context
+from executions.console.lists import MOVING, SPANS, Asked, read_page
+from executions.console.starting import StartPage
+from executions.console.verbs import VERBS, ControlVerb
+from executions.engine.states import State
+from executions.models import Execution, StepExecution
+from executions.querysets import ExecutionQuerySet
+from executions.reads import pending_of, state_counts
+from workflows.console import panels
+from workflows.models import Workflow
+
+SHOWN_CHILDREN = 100
+MAX_WORKFLOWS = 500
+
+panels.register(ExecutionsOfWorkflows)
+
+
+@admin.register(Execution)
+class ExecutionAdmin(StartPage, PageAdmin):
+    """What is running. Nothing is edited here: verbs go through `executions.services`."""
+
+    permission = Permission.EXECUTION_VIEW
+
+    def pages(self) -> Sequence[URLPattern]:
+        control, start = Permission.EXECUTION_CONTROL, Permission.EXECUTION_START
+        return [
+            self.page("", "changelist", self.list_page),
+            self.page("start/<int:pk>/", "start", self.start_page, permission=start),
+            self.page("<int:pk>/", "change", self.execution_page),
+            self.page("<int:pk>/live/", "live", self.live_part),
+            self.page("<int:pk>/data/<slug:what>/", "data", self.data_page),
+            self.page("<int:pk>/<slug:verb>/", "verb", self.verb_page, permission=control),
+        ]
+
+    def list_page(self, request: HttpRequest) -> HttpResponseBase:
+        """Executions that somebody started, newest first; the address says which."""
+        asked = Asked.of(request.GET)
+        rows = asked.apply(self._visible(request).roots(), clock.now())
+        counts = state_counts(rows)
+        page = read_page(rows.filter(state=asked.state) if asked.state else rows, request.GET)
+        workflows = Workflow.objects.order_by("name").values_list("slug", "name")
+        return self.render(
+            request,
+            "executions/list.html",
+            title="Executions",
+            asked=asked,
+            chips=[
+                (state.value, counts[state.value], asked.query(state=state.value))
+                for state in State
+                if counts[state.value].count or asked.state == state
+            ],
+            all_url=asked.query(state=""),
+            page=page,
+            pending=pending_of(page.rows),
+            older_url=_and(asked.query(), "before", page.older),
+            newer_url=_and(asked.query(), "after", page.newer),
+            workflows=list(workflows[:MAX_WORKFLOWS]),
+            spans=[(word, name) for word, (name, _) in SPANS.items()],
+            only_sentence=MOVING.get(asked.only, ""),
+            workflows_url=reverse("admin:workflows_workflow_changelist"),
+        )
+
+    def execution_page(self, request: HttpRequest, *, pk: int) -> HttpResponseBase:
+        """One execution: where is it, and why isn't it moving?"""
+        execution = self._execution(request, pk)
+        return self.render(
+            request,
+            "executions/execution.html",
+            title=f"Execution {pk}",
+            crumbs=[Crumb("Executions", self.url("changelist"))],
+            **self._live(request, execution),
+        )
+
+    def live_part(self, request: HttpRequest, *, pk: int) -> HttpResponseBase:
+        """What has changed on an execution's page; 204 if nothing has."""
+        execution = self._execution(request, pk)
+        if request.GET.get("seen") == fingerprint(execution):
+            return HttpResponse(status=204)
+        return TemplateResponse(request, "executions/live.html", self._live(request, execution))
+
+    def verb_page(self, request: HttpRequest, *, pk: int, verb: str) -> HttpResponseBase:
+        """Ask before a verb is done, then do it. As a part of a page, or as a page of its own."""
+        execution = self._execution(request, pk)
+        chosen = found(VERBS.get(verb))
+        reason = request.POST.get("reason", "")
+        if request.method == "POST" and self._do(request, execution, chosen, reason):
+            return HttpResponseRedirect(self.url("change", pk))
+        context: dict[str, Any] = {
+            "execution": execution,
+            "verb": chosen,
+            "consequences": chosen.consequences(execution),
+            "sentence": describe(execution),
+            "reason": reason,
+            "action": self.url("verb", pk, verb),
+            "back": self.url("change", pk),
+        }
+        if request.headers.get("X-Part") == "ask":
+            return TemplateResponse(request, "executions/ask.html", context)
+        crumbs = [
+            Crumb("Executions", self.url("changelist")),
+            Crumb(f"Execution {pk}", self.url("change", pk)),
+        ]
+        title = chosen.title
+        return self.render(request, "executions/verb.html", title=title, crumbs=crumbs, **context)
+
+    def _do(
+        self, request: HttpRequest, execution: Execution, verb: ControlVerb, reason: str
+    ) -> bool:
+        actor = actor_of(request.user, request)
+        return attempt(
+            request,
+            lambda: verb.service(execution=execution, actor=actor, reason=reason.strip()),
+            done=verb.done,
+        )
+
+    def data_page(self, request: HttpRequest, *, pk: int, what: str) -> HttpResponseBase:
+        """One value of an execution, whole and as it is stored: `input`, `step-3-1-output`..."""
+        execution = self._execution(request, pk)
+        if what in {"input", "output", "variables", "error"}:
+            return _json(getattr(execution, what))
+        word, *numbers = what.split("-")
+        if word == "step" and len(numbers) == 3 and numbers[2] in {"params", "output", "error"}:
+            seq, attempt_number, name = numbers
+            if len(seq) < 10 and len(attempt_number) < 10 and (seq + attempt_number).isdecimal():
+                steps = StepExecution.objects.filter(execution=execution)
+                step = found(steps.filter(seq=int(seq), attempt=int(attempt_number)).first())
+                return _json(getattr(step, name))
+        return _json(found(None))
+
+    def _live(self, request: HttpRequest, execution: Execution) -> dict[str, Any]:
+        return {
+            "live_url": self.url("live", execution.pk),
+            "facts": facts_of(execution),
+            "children": execution.children.order_by("pk")[:SHOWN_CHILDREN],
+            "reruns": execution.reruns.order_by("pk")[:SHOWN_CHILDREN],
+            **live_context(execution, may_control=self._may_control(request)),
+        }
+
+    def _visible(self, request: HttpRequest) -> ExecutionQuerySet:
+        return Execution.objects.visible_to(actor_of(request.user, request))
+
+    def _execution(self, request: HttpRequest, pk: int) -> Execution:
+        related = ("workflow", "version", "parent", "rerun_of", "started_by", "owner")
+        rows = self._visible(request).select_related(*related)
+        if pk >= 2**63:
+            return found(None)
+        return found(rows.filter(pk=pk).first())
+
+    def _may_control(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(Permission.EXECUTION_CONTROL)
+
+
+def _json(value: Any) -> JsonResponse:
+    return JsonResponse(value, safe=False, json_dumps_params={"indent": 2, "ensure_ascii": False})
+
+
+def _and(query: str, name: str, key: int | None) -> str:
+    """The address of the page that goes on from `key`; empty where there is none."""
+    if key is None:
+        return ""
+    return f"{query}{'' if query == '?' else '&'}{name}={key}"

@@ -1,0 +1,99 @@
+"""What can be asked of an execution from its page, and what each would do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from executions.engine.states import State
+from executions.models import Execution
+from executions.services import cancel_execution, pause_execution, resume_execution
+
+
+@dataclass(frozen=True, slots=True)
+class ControlVerb:
+    """One verb: when it is offered, what it will do, and the service that does it."""
+
+    name: str
+    title: str
+    icon: str
+    done: str
+    is_danger: bool
+    states: frozenset[str]
+    consequences: Callable[[Execution], Sequence[str]]
+    service: Callable[..., Execution]
+
+
+def _pause(execution: Execution) -> list[str]:
+    return [
+        "It stops before its next step; a step that is running now ends first."
+        if execution.owner_id
+        else "It stops where it stands; the step it is at does not begin.",
+        "Nothing is lost: resume it and it goes on from there.",
+        "Its own deadline stands still while it is paused.",
+    ]
+
+
+def _resume(execution: Execution) -> list[str]:
+    where = f" at step “{execution.current_step}”" if execution.current_step else ""
+    return [
+        f"It goes on{where} as soon as a worker is free.",
+        "Steps that have completed are not repeated.",
+    ]
+
+
+def _cancel(execution: Execution) -> list[str]:
+    return [
+        "A step that is running now is interrupted; what it has done outside may stay half done."
+        if execution.owner_id
+        else "No further step runs.",
+        "What completed steps have done outside is not undone.",
+        "It can't be resumed afterwards; start a new execution instead.",
+    ]
+
+
+VERBS: dict[str, ControlVerb] = {
+    "pause": ControlVerb(
+        name="pause",
+        title="Pause",
+        icon="pause",
+        done="Asked to pause.",
+        is_danger=False,
+        states=frozenset({State.INITIALIZED, State.RUNNING, State.WAITING, State.RESUMED}),
+        consequences=_pause,
+        service=pause_execution,
+    ),
+    "resume": ControlVerb(
+        name="resume",
+        title="Resume",
+        icon="play_arrow",
+        done="Resumed.",
+        is_danger=False,
+        states=frozenset({State.PAUSED}),
+        consequences=_resume,
+        service=resume_execution,
+    ),
+    "cancel": ControlVerb(
+        name="cancel",
+        title="Cancel",
+        icon="stop",
+        done="Asked to cancel.",
+        is_danger=True,
+        states=frozenset(
+            {State.INITIALIZED, State.RUNNING, State.WAITING, State.RESUMED, State.PAUSED}
+        ),
+        consequences=_cancel,
+        service=cancel_execution,
+    ),
+}
+
+
+def offered(execution: Execution, pending: Sequence[str]) -> list[ControlVerb]:
+    """The verbs that make sense now, seen what has been asked for already."""
+    if "cancel" in pending:
+        return []
+    if pending and pending[-1] == "pause":
+        return [VERBS["resume"], VERBS["cancel"]]
+    if pending and pending[-1] == "resume":
+        return [VERBS["pause"], VERBS["cancel"]]
+    return [verb for verb in VERBS.values() if execution.state in verb.states]

@@ -1,0 +1,243 @@
+"""The home page of the console: what needs me?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from autopilot.accounts.actors import Actor, actor_of
+from autopilot.accounts.roles import Permission
+from autopilot.common import clock
+from autopilot.common.admin_base import Crumb
+from autopilot.common.templatetags.console import ago, since
+from autopilot.common.words import count_words, plural
+from executions.models import Execution, Worker
+from executions.querysets import ExecutionQuerySet
+from monitoring.console import overview
+from monitoring.console.overview import MANY, Failing, Queue
+from workflows.console.panels import Activity
+from workflows.models import Workflow
+
+SHOWN_FAILING = 8
+SHOWN_BUSIEST = 8
+SHOWN_PAUSED = 5
+# Few enough to be counted in words, as people do.
+_NUMBERS = ("Nothing", "One thing", "Two things", "Three things", "Four things", "Five things")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that somebody should look at. state: the color it has."""
+
+    state: str
+    icon: str
+    sentence: SafeString
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Unfold's hook: everything the home page shows, as far as this person may see it."""
+    actor = actor_of(request.user, request)
+    sees_executions = actor.may(Permission.EXECUTION_VIEW)
+    sees_workflows = actor.may(Permission.WORKFLOW_VIEW)
+    context |= {
+        "title": "Home",
+        "crumbs": [Crumb("Home")],
+        "sees_executions": sees_executions,
+        "sees_anything": sees_executions or sees_workflows or actor.may(Permission.USER_MANAGE),
+        "may_edit": actor.may(Permission.WORKFLOW_EDIT),
+    }
+    if sees_executions:
+        context |= _operations(actor, request)
+    return context
+
+
+def _operations(actor: Actor, request: HttpRequest) -> dict[str, Any]:
+    now = clock.now()
+    visible = Execution.objects.visible_to(actor)
+    day = overview.last_day(now)
+    failing = overview.failing(now)
+    workers = overview.workers(now)
+    queues = overview.queues(now, workers, list(settings.AUTOPILOT_QUEUES))
+    busiest = sorted(day.by_workflow.items(), key=lambda item: -sum(item[1].values()))
+    names = _names(
+        actor,
+        [one.workflow_id for one in failing[:SHOWN_FAILING]]
+        + [key for key, _ in busiest[:SHOWN_BUSIEST]],
+    )
+    needs = [
+        *_failing_needs(failing, names),
+        *_worker_needs(visible, workers, queues),
+        *_late_needs(overview.late(visible, now), queues),
+        *_abandoned_needs(overview.abandoned(visible, now)),
+        *_paused_needs(actor),
+    ]
+    return {
+        "needs": needs,
+        "headline": _headline(len(needs)),
+        "day": day,
+        "counts": day.counts,
+        "started": day.counts.total(),
+        "under_way": _under_way(day.counts),
+        "busiest": [
+            (names[key], Activity(counts=counts))
+            for key, counts in busiest[:SHOWN_BUSIEST]
+            if key in names
+        ],
+        "workers": workers if actor.may(Permission.MONITORING_VIEW) else None,
+        "queues": queues,
+        "anything_ran": bool(day.by_workflow) or overview.anything_ran(),
+        "sample": Workflow.objects.filter(slug="first-steps").first(),
+        "has_workflows": Workflow.objects.exists(),
+        "now": now,
+    }
+
+
+def _names(actor: Actor, keys: list[int]) -> dict[int, Workflow]:
+    return Workflow.objects.visible_to(actor).in_bulk(set(keys))
+
+
+def _under_way(counts: dict[str, int]) -> int:
+    ended = ("completed", "failed", "cancelled")
+    return sum(count for state, count in counts.items() if state not in ended)
+
+
+def _headline(count: int) -> str:
+    if count < len(_NUMBERS):
+        verb = "needs" if count <= 1 else "need"
+        return f"{_NUMBERS[count]} {verb} you{' right now' if count == 0 else ''}."
+    return f"{count} things need you."
+
+
+def _failing_needs(failing: Sequence[Failing], names: dict[int, Workflow]) -> list[Need]:
+    needs = []
+    for one in failing[:SHOWN_FAILING]:
+        workflow = names.get(one.workflow_id)
+        if workflow is None:
+            continue
+        link = f"{_executions()}?state=failed&workflow={workflow.slug}"
+        others = f" and {plural(len(one.codes) - 1, 'other code')}" if len(one.codes) > 1 else ""
+        sentence = format_html(
+            '<a href="{}">{} of {}</a> failed in the last 24 hours, the last {}, '
+            "with <code>{}</code>{}.",
+            link,
+            plural(one.count, "execution"),
+            workflow.name,
+            ago(one.last_at),
+            one.most_common,
+            others,
+        )
+        needs.append(Need("failed", "error", sentence))
+    more = len(failing) - SHOWN_FAILING
+    if more > 0:
+        sentence = format_html(
+            '<a href="{}?state=failed&span=24h">{}</a> had failures too.',
+            _executions(),
+            plural(more, "other workflow"),
+        )
+        needs.append(Need("failed", "error", sentence))
+    return needs
+
+
+def _worker_needs(
+    visible: ExecutionQuerySet, workers: Sequence[Worker], queues: Sequence[Queue]
+) -> list[Need]:
+    """Nobody to do the work: of a queue in which something is ready, or at all."""
+    if not workers:
+        count = overview.bounded(overview.unfinished(visible))
+        if not count:
+            return []
+        sentence = format_html(
+            "No worker is running, so nothing moves: {} {} not ended. Start one with "
+            "<code>manage.py worker</code>.",
+            count_words(count, MANY),
+            "execution has" if count == 1 else "executions have",
+        )
+        return [Need("waiting", "engineering", sentence)]
+    return [
+        Need(
+            "waiting",
+            "engineering",
+            format_html(
+                "No worker serves the queue “{}”, where {} ready for {}. Start one with "
+                "<code>manage.py worker</code>.",
+                queue.name,
+                plural(queue.ready, "execution is", "executions are"),
+                since(queue.oldest),
+            ),
+        )
+        for queue in _unserved(queues)
+    ]
+
+
+def _unserved(queues: Sequence[Queue]) -> list[Queue]:
+    return [queue for queue in queues if queue.ready and not queue.workers]
+
+
+def _late_needs(late: int, queues: Sequence[Queue]) -> list[Need]:
+    if not late or _unserved(queues):
+        return []
+    sentence = format_html(
+        '<a href="{}?only=late">{} {}</a> ready for more than a minute, and no worker has '
+        "taken {}: more workers would help.",
+        _executions(),
+        count_words(late, MANY),
+        "execution is" if late == 1 else "executions are",
+        "it" if late == 1 else "them",
+    )
+    return [Need("waiting", "schedule", sentence)]
+
+
+def _abandoned_needs(count: int) -> list[Need]:
+    if not count:
+        return []
+    sentence = format_html(
+        "{} {} to a worker that is gone; any running worker frees {} within seconds.",
+        count_words(count, MANY),
+        "execution belongs" if count == 1 else "executions belong",
+        "it" if count == 1 else "them",
+    )
+    return [Need("waiting", "person_off", sentence)]
+
+
+def _paused_needs(actor: Actor) -> list[Need]:
+    rows = overview.paused(Execution.objects.visible_to(actor))
+    count = overview.bounded(rows)
+    if not count:
+        return []
+    if count == 1:
+        one = rows.select_related("workflow").first()
+        if one is None:
+            return []
+        url = reverse("admin:executions_execution_change", args=[one.pk])
+        sentence = format_html(
+            '<a href="{}">Execution {}</a> of {} is paused {}.',
+            url,
+            one.pk,
+            one.workflow.name,
+            _since(one),
+        )
+    else:
+        sentence = format_html(
+            '<a href="{}?state=paused">{} executions</a> are paused and go on when somebody '
+            "resumes them.",
+            _executions(),
+            count_words(count, MANY),
+        )
+    return [Need("paused", "pause_circle", sentence)]
+
+
+def _since(execution: Execution) -> SafeString | str:
+    if execution.paused_at is None:
+        return ""
+    return format_html("for {}", since(execution.paused_at))
+
+
+def _executions() -> str:
+    return reverse("admin:executions_execution_changelist")
