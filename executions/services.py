@@ -77,61 +77,63 @@ def start_execution(
     _check_options(priority, queue, start_at, labels, correlation_id, idempotency_key)
     chosen = resolve_version(workflow=workflow, version=version)
     _check_input(chosen, data)
-    principal = f"{actor.kind.value}:{actor.id or actor.name}"[:150]
-    request_hash = _hash(
-        [
-            version,
-            data,
-            int(priority),
-            queue,
-            start_at and start_at.isoformat(),
-            labels,
-            correlation_id,
-        ]
+    moment = start_at.isoformat() if start_at else None
+    request = [version, data, int(priority), queue, moment, labels, correlation_id]
+    now = clock.now()
+    is_later = start_at is not None and start_at > now
+    execution = Execution(
+        workflow=workflow,
+        version=chosen,
+        reason=(Reason.SCHEDULED if is_later else Reason.QUEUED).value,
+        input=data,
+        queue=queue,
+        priority=priority,
+        runnable_at=start_at if is_later else now,
+        started_by_id=actor.id,
+        principal=f"{actor.kind.value}:{actor.id or actor.name}"[:150],
+        idempotency_key=idempotency_key,
+        request_hash=_hash(request) if idempotency_key else "",
+        correlation_id=correlation_id,
+        labels=labels,
+        created_at=now,
+        start_at=start_at,
+        transition_seq=1,
     )
+    return _accept(execution, actor)
+
+
+def _accept(execution: Execution, actor: Actor) -> Started:
+    """Insert the execution with all that goes with it, unless its key has been used before."""
     with transaction.atomic():
-        earlier = _earlier(workflow, principal, idempotency_key, request_hash)
+        earlier = _earlier(execution) or _insert(execution)
         if earlier is not None:
             return Started(earlier, created=False)
-        now = clock.now()
-        is_later = start_at is not None and start_at > now
-        execution = Execution(
-            workflow=workflow,
-            version=chosen,
-            reason=(Reason.SCHEDULED if is_later else Reason.QUEUED).value,
-            input=data,
-            queue=queue,
-            priority=priority,
-            runnable_at=start_at if is_later else now,
-            started_by_id=actor.id,
-            principal=principal,
-            idempotency_key=idempotency_key,
-            request_hash=request_hash if idempotency_key else "",
-            correlation_id=correlation_id,
-            labels=labels,
-            created_at=now,
-            start_at=start_at,
-            transition_seq=1,
-        )
-        try:
-            with transaction.atomic():
-                execution.save(force_insert=True)
-        except IntegrityError:
-            # Two starts with one key at once: the other one was first.
-            earlier = _earlier(workflow, principal, idempotency_key, request_hash)
-            if earlier is None:
-                raise
-            return Started(earlier, created=False)
-        _note(execution, source="", actor=actor, now=now)
+        _note(execution, source="", actor=actor, now=execution.created_at)
         audit.record(
             actor=actor,
             action="execution.started",
             target=execution,
-            after={"workflow": workflow.slug, "version": chosen.version},
+            after={"workflow": execution.workflow.slug, "version": execution.version.version},
         )
-        if not is_later:
-            transaction.on_commit(partial(dispatch.ring, queue), robust=True)
+        if execution.reason == Reason.QUEUED:
+            transaction.on_commit(partial(dispatch.ring, execution.queue), robust=True)
     return Started(execution, created=True)
+
+
+def _insert(execution: Execution) -> Execution | None:
+    """Insert the row; answers the one that was first if two starts came with one key at once."""
+    if not execution.idempotency_key:
+        execution.save(force_insert=True)
+        return None
+    try:
+        with transaction.atomic():
+            execution.save(force_insert=True)
+    except IntegrityError:
+        earlier = _earlier(execution)
+        if earlier is None:
+            raise
+        return earlier
+    return None
 
 
 def pause_execution(*, execution: Execution, actor: Actor, reason: str = "") -> Execution:
@@ -248,16 +250,16 @@ def _note(execution: Execution, *, source: str, actor: Actor, now: datetime) -> 
     )
 
 
-def _earlier(
-    workflow: Workflow, principal: str, idempotency_key: str, request_hash: str
-) -> Execution | None:
-    """The execution that was accepted for this key before."""
-    if not idempotency_key:
+def _earlier(execution: Execution) -> Execution | None:
+    """The execution that was accepted for this key before; raises if it was another request."""
+    if not execution.idempotency_key:
         return None
     earlier: Execution | None = Execution.objects.filter(
-        workflow=workflow, principal=principal, idempotency_key=idempotency_key
+        workflow_id=execution.workflow_id,
+        principal=execution.principal,
+        idempotency_key=execution.idempotency_key,
     ).first()
-    if earlier is not None and earlier.request_hash != request_hash:
+    if earlier is not None and earlier.request_hash != execution.request_hash:
         message = (
             f"The idempotency key was used for execution {earlier.pk}, with a different request."
         )
