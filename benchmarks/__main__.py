@@ -1,0 +1,108 @@
+"""`python -m benchmarks`: measure this checkout on servers of its own; see README.md here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import django
+
+from benchmarks.stand import NotReady, Stand
+from benchmarks.workload import BooksWrong
+
+WORKS = ("W1", "W1L", "W2", "W4")
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    found.add_argument("works", nargs="*", help=f"Which: {', '.join(WORKS)}; all by default.")
+    found.add_argument("--workers", type=int, default=2, help="Worker processes (2).")
+    found.add_argument("--executions", type=int, default=500, help="Of W1 and W4 (500).")
+    found.add_argument("--large", type=int, default=10_000, help="Executions of W1L (10000).")
+    found.add_argument("--singles", type=int, default=100, help="Executions of W2 (100).")
+    found.add_argument("--repeat", type=int, default=3, help="Runs of W1 and of W2 (3).")
+    found.add_argument("--repeat-large", type=int, default=1, help="Runs of W1L and W4 (1).")
+    found.add_argument("--submitters", type=int, default=1, help="Submitting processes (1).")
+    found.add_argument("--batch", type=int, default=1, help="Starts per transaction (1).")
+    found.add_argument(
+        "--commit-seconds", type=float, default=3.0, help="Length of a measured commit rate (3)."
+    )
+    found.add_argument("--no-web", action="store_true", help="Without the web server.")
+    found.add_argument("--json", type=Path, metavar="FILE", help="Write everything there too.")
+    return found
+
+
+def main() -> int:
+    """0 if everything ran and the books were right; targets are reported, not enforced."""
+    arguments = parser().parse_args()
+    works = list(dict.fromkeys(each.upper() for each in arguments.works)) or list(WORKS)
+    if unknown := [each for each in works if each not in WORKS]:
+        return _complain(f"There is no work {unknown[0]!r}; there are {', '.join(WORKS)}.")
+    counts = ("workers", "executions", "large", "singles", "repeat", "repeat_large", "submitters")
+    for name in (*counts, "batch", "commit_seconds"):
+        if getattr(arguments, name) <= 0:
+            return _complain(f"--{name.replace('_', '-')} must be above zero.")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _measure(arguments, works)
+    except BooksWrong as error:
+        return _complain(f"The books are wrong, no figure counts: {error}")
+    except (NotReady, TimeoutError) as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return _complain("Interrupted; everything that was started has been stopped.")
+
+
+def _measure(arguments: argparse.Namespace, works: list[str]) -> int:
+    started, clock = datetime.now(UTC), time.monotonic()
+
+    def say(words: str) -> None:
+        print(f"{time.monotonic() - clock:6.1f} s  {words}", flush=True)
+
+    say("Starting PostgreSQL, Valkey and the processes ...")
+    with Stand(workers=arguments.workers, web=not arguments.no_web) as stand:
+        durability = stand.durability()
+        say(", ".join(f"{name} = {value}" for name, value in durability.items()))
+        django.setup()
+        from benchmarks.report import report_of, table_of
+        from benchmarks.works import Bench, Sizes
+
+        sizes = Sizes(
+            executions=arguments.executions,
+            executions_large=arguments.large,
+            singles=arguments.singles,
+            repeat=arguments.repeat,
+            repeat_large=arguments.repeat_large,
+            commit_seconds=arguments.commit_seconds,
+            submitters=arguments.submitters,
+            batch=arguments.batch,
+        )
+        bench = Bench(stand, sizes, say)
+        say("Warming up ...")
+        bench.warm_up()
+        for work in works:
+            bench.run(work)
+        report = report_of(bench, durability, started)
+    print(table_of(report))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

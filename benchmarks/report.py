@@ -1,0 +1,125 @@
+"""What a run of the benchmarks says: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.works import Bench, Run, Sizes, medians
+
+SUBMITTED = (
+    "executions.services.start_execution() in {submitters} process{es} of {their} own, "
+    "{batch} per transaction"
+)
+# Work, figure, where the target is, whether more is better.
+TARGETS = (
+    ("W1L", "window_steps_per_commit", 1.4, True),
+    ("W2", "p50_ms", 30.0, False),
+    ("W4", "idle_worker_mb", 120.0, False),
+)
+ROWS = {
+    "W1": (
+        ("executions/s", "executions_per_s", ",.0f"),
+        ("steps/s, first submit to last end", "steps_per_s", ",.0f"),
+        ("steps per commit/s", "steps_per_commit", ".2f"),
+        ("submitted/s", "submits_per_s", ",.0f"),
+    ),
+    "W1L": (
+        ("steps/s, steady state", "window_steps_per_s", ",.0f"),
+        ("steps per commit/s, steady state", "window_steps_per_commit", ".2f"),
+        ("steps/s, whole run", "steps_per_s", ",.0f"),
+        ("steps per commit/s, whole run", "steps_per_commit", ".2f"),
+        ("submitted/s", "submits_per_s", ",.0f"),
+    ),
+    "W2": (
+        ("p50, ms", "p50_ms", ".1f"),
+        ("p95, ms", "p95_ms", ".1f"),
+        ("  start_execution, ms", "submit_ms", ".1f"),
+        ("  from created to claimed, ms", "claim_ms", ".1f"),
+        ("  from claimed to ended, ms", "run_ms", ".1f"),
+        ("p50 in commits of this machine", "p50_commits", ".0f"),
+    ),
+    "W4": (
+        ("idle, all processes, MB", "idle_mb", ".0f"),
+        ("peak of W1, all processes, MB", "peak_mb", ".0f"),
+        ("largest worker, idle, MB", "idle_worker_mb", ".0f"),
+        ("largest worker, peak, MB", "peak_worker_mb", ".0f"),
+    ),
+}
+
+
+def report_of(bench: Bench, durability: dict[str, str], started: datetime) -> dict[str, Any]:
+    """Everything that was measured, as JSON can hold it."""
+    by_work: dict[str, list[Run]] = {}
+    for run in bench.runs:
+        by_work.setdefault(run.work, []).append(run)
+    results = {work: medians(runs) for work, runs in by_work.items()}
+    return {
+        "date": started.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+        "machine": {**machine.facts(), "postgresql": durability["server_version"]},
+        "durability": durability,
+        "workers": bench.stand.worker_count,
+        "submitted": _how(bench.sizes),
+        "sizes": asdict(bench.sizes),
+        "medians": results,
+        "targets": _targets(results),
+        "runs": [{**asdict(run), "commits_per_s": run.commits_per_s} for run in bench.runs],
+    }
+
+
+def _how(sizes: Sizes) -> str:
+    several = sizes.submitters > 1
+    return SUBMITTED.format(
+        submitters=sizes.submitters,
+        es="es" if several else "",
+        their="their" if several else "its",
+        batch=sizes.batch,
+    )
+
+
+def _targets(results: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+    found = []
+    for work, name, target, more in TARGETS:
+        if work in results:
+            value = results[work][name]
+            met = value >= target if more else value <= target
+            found.append(
+                {"work": work, "figure": name, "target": target, "value": value, "met": met}
+            )
+    return found
+
+
+def table_of(report: dict[str, Any]) -> str:
+    """The report as lines for a terminal."""
+    facts, durable = report["machine"], report["durability"]
+    on = ", ".join(f"{name} {value}" for name, value in durable.items() if value == "on")
+    lines = [
+        "",
+        f"{facts['cores']} cores, {facts['memory_gib']:g} GiB, {facts['system']}, "
+        f"Python {facts['python']}, PostgreSQL {facts['postgresql']} ({on})",
+        f"{report['workers']} worker processes; submitted by {report['submitted']}",
+        "",
+    ]
+    for work, rows in ROWS.items():
+        if (found := report["medians"].get(work)) is None:
+            continue
+        count = sum(run["work"] == work for run in report["runs"])
+        lines.append(f"{work}  (median of {count})" if count > 1 else work)
+        for title, name, shape in (
+            *rows,
+            ("commits/s of the same minute", "commits_per_s", ",.0f"),
+        ):
+            lines.append(f"    {title:<36} {format(found[name], shape):>10}")
+        if "submit_limited" in found:
+            limited = "yes" if found["submit_limited"] else "no"
+            lines.append(f"    {'was submission the bottleneck?':<36} {limited:>10}")
+    for each in report["targets"]:
+        word = "met" if each["met"] else "MISSED"
+        lines.append(
+            f"target {each['work']} {each['figure']}: {each['target']:g}, "
+            f"measured {each['value']:.2f}: {word}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,227 @@
+"""What is measured: servers of its own, worker processes, the web server. All end with it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+import psutil
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from autopilot.embedded import Pair, home
+from autopilot.embedded.home import PROJECT
+from autopilot.embedded.lifeline import die_with_parent
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+# What makes a commit durable; read back from the server before anything is measured.
+DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class NotReady(Exception):
+    """Something did not happen in the time it was given."""
+
+
+class Stand:
+    """One embedded PostgreSQL and Valkey with everything that runs on them.
+
+    `environment` is what processes find them by; this process's own is set to it too, so Django
+    must be set up after the stand is made.
+    """
+
+    def __init__(self, *, workers: int, web: bool) -> None:
+        self.folder = home("benchmarks").directory / str(os.getpid())
+        self.pair = Pair(self.folder, ephemeral=True)
+        self.worker_count = workers
+        self.has_web = web
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.web: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self._exit = ExitStack()
+        # What the developer has in .env decides nothing here.
+        self.environment = {
+            **os.environ,
+            "AUTOPILOT_ENV_FILE": "",
+            "DATABASE_URL": self.pair.database_url,
+            "REDIS_URL": self.pair.redis_url,
+            "SECRET_KEY": secrets.token_urlsafe(48),
+            "DEBUG": "false",
+            "HTTPS": "false",
+            "DJANGO_SETTINGS_MODULE": "autopilot.settings",
+        }
+
+    def __enter__(self) -> Stand:
+        try:
+            self._start()
+        except BaseException:
+            self._exit.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exit.close()
+
+    def _start(self) -> None:
+        self._exit.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.pair.start()
+        self._exit.callback(self.pair.end)
+        os.environ.update(self.environment)
+        self.manage("migrate", "--verbosity", "0", "--no-input")
+        for number in range(self.worker_count):
+            self.workers.append(self.spawn(f"worker-{number + 1}", "manage.py", "worker"))
+        if self.has_web:
+            self.web = self._start_web()
+        with self.connect() as connection, connection.cursor() as cursor:
+
+            def registered() -> bool:
+                cursor.execute("SELECT count(*) FROM executions_worker")
+                row = cursor.fetchone()
+                return row is not None and row[0] == self.worker_count
+
+            self.wait_until(registered, READY_SECONDS, f"{self.worker_count} workers registered")
+        connection.close()
+
+    def manage(self, *arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            check=True,
+            cwd=PROJECT,
+            env=self.environment,
+            timeout=READY_SECONDS * 2,
+        )
+
+    def spawn(
+        self,
+        name: str,
+        *arguments: str,
+        pipes: bool = False,
+        environment: Mapping[str, str] = EMPTY,
+    ) -> subprocess.Popen[bytes]:
+        """A Python process that ends with the stand, and with this process."""
+        with (self.folder / "log" / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=PROJECT,
+                env={**self.environment, **environment},
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipes else log,
+                stderr=log,
+                preexec_fn=die_with_parent(signal.SIGTERM),
+            )
+        self._exit.callback(_end, process)
+        return process
+
+    def _start_web(self) -> subprocess.Popen[bytes]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        process = self.spawn(
+            "web",
+            *("-m", "gunicorn", "-c", "scripts/gunicorn.conf.py", "autopilot.wsgi"),
+            environment={"HOST": "127.0.0.1", "PORT": str(self.port)},
+        )
+        self.wait_until(
+            lambda: self.get("/api/v1/monitoring/health/live/") == 200,
+            READY_SECONDS,
+            "the web server answered",
+        )
+        return process
+
+    def get(self, path: str) -> int:
+        """The status of a page; 0 if nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as page:
+                page.read()
+                return int(page.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def connect(self) -> Connection:
+        """A connection of one's own, in autocommit."""
+        connection = psycopg2.connect(self.pair.database_url)
+        connection.autocommit = True
+        return connection
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Poll every few milliseconds; raises NotReady after `seconds`, or if a process ended."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise NotReady(f"Not within {seconds:g} seconds: {what}.")
+            time.sleep(0.005)
+
+    def check_alive(self) -> None:
+        processes = [*self.workers, *([self.web] if self.web else [])]
+        for process in processes:
+            if process.poll() is not None:
+                name = "web" if process is self.web else f"worker-{processes.index(process) + 1}"
+                lines = (self.folder / "log" / f"{name}.log").read_text(errors="replace")
+                raise NotReady(f"A process ended ({name}); its last words:\n{lines[-2000:]}")
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """The running processes by role: worker, web, postgres, valkey."""
+        state = self.pair.state()
+        return {
+            "worker": [psutil.Process(each.pid) for each in self.workers],
+            "web": _family(self.web.pid) if self.web else [],
+            "postgres": _family(state["postgres"]),
+            "valkey": [psutil.Process(state["valkey"])],
+        }
+
+    def durability(self) -> dict[str, str]:
+        """What the server says of itself. Raises NotReady unless every commit is flushed."""
+        found: dict[str, str] = {}
+        connection = self.connect()
+        with connection.cursor() as cursor:
+            for name in (*DURABLE, "wal_sync_method", "server_version"):
+                cursor.execute(f"SHOW {name}")
+                row = cursor.fetchone()
+                found[name] = row[0] if row else ""
+        connection.close()
+        off = [name for name in DURABLE if found[name] != "on"]
+        if off:
+            raise NotReady(f"{off[0]} is {found[off[0]]}; only durable commits are measured.")
+        return found
+
+    @property
+    def log_folder(self) -> Path:
+        return self.folder / "log"
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait(STOP_SECONDS)
