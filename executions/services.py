@@ -75,15 +75,13 @@ def start_execution(
     data = {} if input is None else input
     queue = queue or settings.AUTOPILOT_QUEUES[0]
     _check_options(priority, queue, start_at, labels, correlation_id, idempotency_key)
-    chosen = resolve_version(workflow=workflow, version=version)
-    _check_input(chosen, data)
+    _check_storable(data)
     moment = start_at.isoformat() if start_at else None
     request = [version, data, int(priority), queue, moment, labels, correlation_id]
     now = clock.now()
     is_later = start_at is not None and start_at > now
     execution = Execution(
         workflow=workflow,
-        version=chosen,
         reason=(Reason.SCHEDULED if is_later else Reason.QUEUED).value,
         input=data,
         queue=queue,
@@ -99,13 +97,19 @@ def start_execution(
         start_at=start_at,
         transition_seq=1,
     )
+    # Before anything that may have changed since: a repeated request gets the same answer.
+    earlier = _earlier(execution)
+    if earlier is not None:
+        return Started(earlier, created=False)
+    execution.version = resolve_version(workflow=workflow, version=version)
+    _check_schema(execution.version, data)
     return _accept(execution, actor)
 
 
 def _accept(execution: Execution, actor: Actor) -> Started:
     """Insert the execution with all that goes with it, unless its key has been used before."""
     with transaction.atomic():
-        earlier = _earlier(execution) or _insert(execution)
+        earlier = _insert(execution)
         if earlier is not None:
             return Started(earlier, created=False)
         _note(execution, source="", actor=actor, now=execution.created_at)
@@ -274,7 +278,7 @@ def _hash(parts: list[Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_input(version: WorkflowVersion, data: Any) -> None:
+def _check_storable(data: Any) -> None:
     try:
         encode(
             data,
@@ -287,6 +291,9 @@ def _check_input(version: WorkflowVersion, data: Any) -> None:
         problem = Problem("$.input", error.info.code, error.info.message)
         refusal = InputTooLarge if error.info.code == LIMIT_INPUT else InputInvalid
         raise refusal(error.info.message, details=[problem]) from None
+
+
+def _check_schema(version: WorkflowVersion, data: Any) -> None:
     schema = compiled_version(version.pk).input_schema
     problems = schema.problems(data, root="$.input") if schema else []
     if problems:

@@ -32,7 +32,7 @@ from executions.services import (
     start_execution,
 )
 from tests.engine import NOOP, SYSTEM, drain, published, reread, run, started, wait_until, worker
-from workflows.services import create_workflow
+from workflows.services import create_version, create_workflow, publish_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -99,6 +99,19 @@ def test_the_same_key_answers_the_first_execution_again(workflow):
     with pytest.raises(IdempotencyConflict, match=f"execution {first.execution.pk}"):
         start_execution(workflow=workflow, actor=SYSTEM, input={"n": 2}, idempotency_key="k")
     assert Execution.objects.count() == 1
+
+
+def test_a_repeated_request_gets_the_same_answer_after_a_stricter_version(workflow):
+    first = start_execution(workflow=workflow, actor=SYSTEM, input={}, idempotency_key="k")
+    document = {
+        "name": "Test",
+        "steps": [{"name": "a", "id": "a", **NOOP}],
+        "input_schema": {"type": "object", "required": ["amount"]},
+    }
+    draft = create_version(actor=SYSTEM, workflow=workflow, document=document)
+    publish_version(actor=SYSTEM, version=draft)
+    again = start_execution(workflow=workflow, actor=SYSTEM, input={}, idempotency_key="k")
+    assert (again.execution.pk, again.created) == (first.execution.pk, False)
 
 
 def test_another_actor_or_workflow_may_use_the_same_key(workflow):
