@@ -12,24 +12,42 @@ from django.contrib.auth.models import Group, User
 from django.db import models, transaction
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.paginator import InfinitePaginator
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import actor_of
 from autopilot.accounts.models import AuditEntry, SecurityEvent
 from autopilot.accounts.roles import Permission, Role
 from autopilot.accounts.services import note_role_change, roles_of
+from autopilot.common.templatetags.console import json_block, moment
 
 _PERSON_FIELDS = ("username", "first_name", "last_name", "email")
 _ACCESS_FIELDS = ("is_active", "is_staff", "is_superuser")
+
+
+def _json(value: Any, label: str) -> str:
+    if value is None:
+        return ""
+    return render_to_string("console/json.html", json_block(value, label))
 
 
 class ReadOnlyAdmin(ModelAdmin):
     """Rows that the product writes and nobody edits."""
 
     required_permission: ClassVar[Permission]
+    # Both tables only grow: pages go on without anybody counting the rows.
+    ordering = ("-id",)
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+    @admin.display(description="When")
+    def moment(self, row: Any) -> str:
+        return moment(row.at)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -50,22 +68,39 @@ class ReadOnlyAdmin(ModelAdmin):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     required_permission = Permission.AUDIT_VIEW
-    list_display = ("at", "actor_name", "action", "target_type", "target_name", "address")
+    list_display = ("moment", "actor_name", "action", "target", "address")
+    list_display_links = ("moment",)
     list_filter = ("action", "target_type", "actor_kind")
     search_fields = ("actor_name", "target_name", "=target_id", "=request_id")
-    ordering = ("-id",)
-    show_full_result_count = False
+    search_help_text = "Person, target, its id, request id"
+    fields = (
+        *("moment", "action", "actor_name", "actor_kind", "target", "target_type", "target_id"),
+        *("before_json", "after_json", "address", "request_id"),
+    )
+
+    @admin.display(description="Target")
+    def target(self, entry: AuditEntry) -> str:
+        return entry.target_name or f"{entry.target_type} {entry.target_id}"
+
+    @admin.display(description="Before")
+    def before_json(self, entry: AuditEntry) -> str:
+        return _json(entry.before, "what it was before")
+
+    @admin.display(description="After")
+    def after_json(self, entry: AuditEntry) -> str:
+        return _json(entry.after, "what it is after")
 
 
 @admin.register(SecurityEvent)
 class SecurityEventAdmin(ReadOnlyAdmin):
     required_permission = Permission.SECURITY_VIEW
-    list_display = ("at", "kind", "name", "message", "address", "path")
+    list_display = ("moment", "kind", "name", "message", "address", "path")
+    list_display_links = ("moment",)
     list_filter = ("kind",)
     search_fields = ("name", "=address", "=request_id")
+    search_help_text = "Name, address, request id"
     list_select_related = ("user",)
-    ordering = ("-id",)
-    show_full_result_count = False
+    fields = ("moment", "kind", "name", "user", "message", "address", "method", "path")
 
 
 class UserAdmin(DjangoUserAdmin, ModelAdmin):
@@ -174,6 +209,21 @@ def _facts(user: User) -> dict[str, Any]:
 
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     """Groups of other apps. The four roles come from the matrix in code and are not edited."""
+
+    list_display = ("name", "members")
+    list_display_links = ("name",)
+
+    @admin.display(description="People")
+    def members(self, group: Group) -> int:
+        return group.user_set.count()
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        # Who gives roles to people may see what the roles are.
+        may_manage = request.user.has_perm(Permission.USER_MANAGE)
+        return may_manage or super().has_view_permission(request, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return not _is_role(obj) and super().has_change_permission(request, obj)

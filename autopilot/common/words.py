@@ -15,7 +15,7 @@ def duration_words(value: float | timedelta | None) -> str:
         return ""
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     seconds = max(seconds, 0.0)
-    if 0 < seconds < 0.0005:
+    if seconds < 0.0005:
         return "< 1 ms"
     if seconds < 0.9995:
         return f"{round(seconds * 1000)} ms"

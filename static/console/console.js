@@ -109,10 +109,15 @@
     }
   });
 
+  // Details that were opened again by a refresh, not by a person.
+  const restored = new WeakSet();
+
   // Whoever opens a step can send its address.
   document.addEventListener("toggle", (event) => {
     const element = event.target;
-    if (element instanceof HTMLDetailsElement && element.matches("[data-linked]") && element.open) {
+    if (!(element instanceof HTMLDetailsElement) || !element.matches("[data-linked]")) return;
+    if (restored.delete(element)) return;
+    if (element.open) {
       window.history.replaceState(null, "", `#${element.id}`);
     }
   }, true);
@@ -138,10 +143,12 @@
     }
     opened = [...event.detail.target.querySelectorAll("details[id]")].map((each) => [each.id, each.open]);
   });
-  document.addEventListener("htmx:afterSettle", () => {
+  document.addEventListener("htmx:afterSwap", () => {
     opened.forEach(([id, open]) => {
       const element = document.getElementById(id);
-      if (element instanceof HTMLDetailsElement) element.open = open;
+      if (!(element instanceof HTMLDetailsElement) || element.open === open) return;
+      restored.add(element);
+      element.open = open;
     });
     opened = [];
     tellTimes(document);
