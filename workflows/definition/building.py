@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
 from workflows.definition import program as c
 from workflows.definition import steps as models
-from workflows.definition.document import Document
+from workflows.definition.document import Defaults, Document
 from workflows.definition.expressions import compile_expression
 from workflows.definition.fields import StepType, is_template
 from workflows.definition.graph import resolve_target, successor
@@ -17,12 +17,19 @@ from workflows.definition.outline import Scope, Step, read_outline
 from workflows.definition.schemas import PayloadSchema
 from workflows.definition.templates import compile_template
 
+Scopes = Mapping[str, c.CompiledScope]
+
+# What can fail by the outside, so that the same again may do better.
+_RETRIED_BY_DEFAULT = (StepType.ACTION, StepType.GROUP, StepType.MAP)
+
 
 def build(document: dict[str, Any]) -> c.CompiledDefinition:
     """Compile a document without problems; whatever it is not able to hold is a bug here."""
     model = Document.model_validate(document)
+    defaults = model.defaults or Defaults()
     outline = read_outline(document)
-    steps = {step.id: _build_step(step) for step in outline.steps}
+    scopes = {scope.id: _build_scope(scope) for scope in outline.scopes}
+    steps = {step.id: _build_step(step, defaults, scopes) for step in outline.steps}
     return c.CompiledDefinition(
         name=model.name,
         slug=model.slug,
@@ -30,7 +37,9 @@ def build(document: dict[str, Any]) -> c.CompiledDefinition:
         output_schema=_schema(model.output_schema),
         output=compile_template(model.output) if "output" in document else None,
         timeout=model.timeout,
-        scope=_build_scope(outline.root),
+        redact=model.redact or (),
+        scope=scopes[outline.root.id],
+        scopes=MappingProxyType(scopes),
         steps=MappingProxyType(steps),
     )
 
@@ -41,36 +50,63 @@ def _schema(schema: dict[str, Any] | bool | None) -> PayloadSchema | None:
 
 def _build_scope(scope: Scope) -> c.CompiledScope:
     ids = tuple(step.id for step in scope.steps)
-    return c.CompiledScope(first=ids[0], step_ids=ids)
+    return c.CompiledScope(id=scope.id, first=ids[0], step_ids=ids)
 
 
-def _build_step(step: Step) -> c.CompiledStep:
+def _build_step(step: Step, defaults: Defaults, scopes: Scopes) -> c.CompiledStep:
     model = models.STEP_MODELS[step.type].model_validate(step.raw)
+    type_ = StepType(step.type)
+    retry, timeout = model.retry, model.timeout
+    if retry is None and type_ in _RETRIED_BY_DEFAULT:
+        retry = defaults.retry
+    if timeout is None and type_ is StepType.ACTION:
+        timeout = defaults.timeout
     assign = (model.assign or {}).items()
     return c.CompiledStep(
         id=step.id,
         name=model.name or step.id,
-        type=StepType(step.type),
+        type=type_,
         path=step.path,
+        scope=step.scope.id,
         when=compile_expression(model.when) if model.when is not None else None,
         assign=tuple((name, compile_template(value)) for name, value in assign),
-        timeout=model.timeout,
+        retry=None if retry is None else _retry(retry),
+        timeout=timeout,
+        heartbeat=model.heartbeat,
+        catch=tuple(_catch(entry) for entry in model.catch or ()),
         next=successor(step),
-        config=_BUILDERS[type(model)](model),
+        config=_BUILDERS[type(model)](model, step, scopes),
     )
 
 
-def _action(model: models.ActionStep) -> c.ActionConfig:
+def _retry(model: models.Retry) -> c.RetryPolicy:
+    return c.RetryPolicy(
+        max_attempts=model.max_attempts,
+        initial_interval=model.first_pause,
+        backoff=model.backoff,
+        max_interval=model.longest_pause,
+        jitter=model.jitter,
+        budget=model.budget,
+        errors=model.errors or ("*",),
+        excluded=model.except_ or (),
+    )
+
+
+def _catch(model: models.Catch) -> c.CatchClause:
+    return c.CatchClause(errors=model.errors, target=resolve_target(model.next), name=model.as_)
+
+
+def _action(model: models.ActionStep, step: Step, scopes: Scopes) -> c.ActionConfig:
     return c.ActionConfig(
         action=model.config.action, params=compile_template(model.config.with_ or {})
     )
 
 
-def _transform(model: models.TransformStep) -> c.TransformConfig:
+def _transform(model: models.TransformStep, step: Step, scopes: Scopes) -> c.TransformConfig:
     return c.TransformConfig(output=compile_template(model.config.output))
 
 
-def _choice(model: models.ChoiceStep) -> c.ChoiceConfig:
+def _choice(model: models.ChoiceStep, step: Step, scopes: Scopes) -> c.ChoiceConfig:
     config = model.config
     return c.ChoiceConfig(
         choices=tuple(
@@ -82,7 +118,7 @@ def _choice(model: models.ChoiceStep) -> c.ChoiceConfig:
     )
 
 
-def _wait(model: models.WaitStep) -> c.WaitConfig:
+def _wait(model: models.WaitStep, step: Step, scopes: Scopes) -> c.WaitConfig:
     config = model.config
     duration = config.duration
     if duration is not None and not isinstance(duration, timedelta):
@@ -92,23 +128,49 @@ def _wait(model: models.WaitStep) -> c.WaitConfig:
     return c.WaitConfig(duration=duration, until=until)
 
 
-def _succeed(model: models.SucceedStep) -> c.SucceedConfig:
-    given = "output" in model.config.model_fields_set
-    return c.SucceedConfig(output=compile_template(model.config.output) if given else None)
+def _succeed(model: models.SucceedStep, step: Step, scopes: Scopes) -> c.SucceedConfig:
+    config = model.config
+    following = config.continue_as_new
+    return c.SucceedConfig(
+        output=compile_template(config.output) if "output" in config.model_fields_set else None,
+        continue_as_new=None if following is None else compile_template(following.input),
+    )
 
 
-def _fail(model: models.FailStep) -> c.FailConfig:
+def _fail(model: models.FailStep, step: Step, scopes: Scopes) -> c.FailConfig:
     config = model.config
     return c.FailConfig(
         error=compile_template(config.error), message=compile_template(config.message)
     )
 
 
-_BUILDERS: dict[type[models.BaseStep], Callable[[Any], c.StepConfig]] = {
+def _group(model: models.GroupStep, step: Step, scopes: Scopes) -> c.GroupConfig:
+    body, *last = [scopes[scope.id] for scope in step.scopes]
+    return c.GroupConfig(scope=body, last=last[0] if last else None)
+
+
+def _map(model: models.MapStep, step: Step, scopes: Scopes) -> c.MapConfig:
+    config = model.config
+    tolerated = config.tolerated_failures
+    share = float(tolerated.removesuffix("%")) if isinstance(tolerated, str) else None
+    return c.MapConfig(
+        items=compile_expression(config.items),
+        name=config.as_,
+        scope=scopes[step.scopes[0].id],
+        max_concurrency=config.max_concurrency,
+        batch_size=config.batch_size,
+        tolerated_count=tolerated if isinstance(tolerated, int) else 0,
+        tolerated_percent=share,
+    )
+
+
+_BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfig]] = {
     models.ActionStep: _action,
     models.TransformStep: _transform,
     models.ChoiceStep: _choice,
     models.WaitStep: _wait,
     models.SucceedStep: _succeed,
     models.FailStep: _fail,
+    models.GroupStep: _group,
+    models.MapStep: _map,
 }

@@ -11,12 +11,16 @@ from workflows.definition.json_values import sha256_of
 from workflows.definition.outline import Step, read_outline
 from workflows.definition.program import (
     ActionConfig,
+    CatchClause,
     ChoiceBranch,
     ChoiceConfig,
     CompiledDefinition,
     CompiledScope,
     CompiledStep,
     FailConfig,
+    GroupConfig,
+    MapConfig,
+    RetryPolicy,
     StepConfig,
     SucceedConfig,
     TransformConfig,
@@ -27,6 +31,7 @@ from workflows.definition.validation import check_definition
 
 __all__ = [
     "ActionConfig",
+    "CatchClause",
     "ChoiceBranch",
     "ChoiceConfig",
     "CompiledDefinition",
@@ -34,7 +39,10 @@ __all__ = [
     "CompiledStep",
     "DefinitionError",
     "FailConfig",
+    "GroupConfig",
+    "MapConfig",
     "PayloadSchema",
+    "RetryPolicy",
     "StepConfig",
     "StepType",
     "SucceedConfig",
@@ -53,13 +61,16 @@ class DefinitionError(DomainError):
     status: ClassVar[int] = 400
 
 
-def compile_definition(document: dict[str, Any]) -> CompiledDefinition:
+def compile_definition(
+    document: dict[str, Any], *, ignore_unsupported: bool = False
+) -> CompiledDefinition:
     """Make a document ready to run.
 
     Everything that `validate_definition` checks without a catalog of actions is checked again.
+    ignore_unsupported: let pass what has a compiled form, although this release cannot run it.
     Raises DefinitionError, whose details are the problems, when the document has any.
     """
-    problems = check_definition(document, catalog=None)
+    problems = check_definition(document, catalog=None, ignore_unsupported=ignore_unsupported)
     if problems:
         raise DefinitionError(details=problems)
     return build(document)

@@ -58,6 +58,7 @@ class Scope:
 
     kind: `root`, `branch`, `item`, `group` or `finally`.
     names: what expressions inside may use beside the common names (of a map: its `as`, `index`).
+    suffix: what tells the scopes of one step apart.
     """
 
     path: str
@@ -66,7 +67,13 @@ class Scope:
     steps: list[Step] = field(default_factory=list)
     names: frozenset[str] = frozenset()
     depth: int = 1
+    suffix: str = ""
     _positions: dict[str, int] | None = None
+
+    @property
+    def id(self) -> str:
+        """Empty for the document's own steps, else the holder's id and the suffix."""
+        return "" if self.parent is None else self.parent.id + self.suffix
 
     def positions(self) -> Mapping[str, int]:
         """Position by step id; of steps that share one id, the first. Call when ids are known."""
@@ -135,8 +142,17 @@ def _inner_scopes(step: Step) -> Iterator[tuple[Scope, object]]:
     return read(step) if read is not None else iter(())
 
 
-def _scope(step: Step, path: str, kind: str, names: frozenset[str] = frozenset()) -> Scope:
-    return Scope(path, kind, step, names=step.scope.names | names, depth=step.scope.depth + 1)
+def _scope(
+    step: Step, path: str, kind: str, *, names: frozenset[str] = frozenset(), suffix: str = ""
+) -> Scope:
+    return Scope(
+        path,
+        kind,
+        step,
+        names=step.scope.names | names,
+        depth=step.scope.depth + 1,
+        suffix=suffix,
+    )
 
 
 def _parallel_scopes(step: Step) -> Iterator[tuple[Scope, object]]:
@@ -144,19 +160,24 @@ def _parallel_scopes(step: Step) -> Iterator[tuple[Scope, object]]:
     path = join(step.config_path, "branches")
     for position, branch in enumerate(branches if isinstance(branches, list) else []):
         if isinstance(branch, dict):
-            yield _scope(step, f"{path}[{position}].steps", "branch"), branch.get("steps")
+            inner = _scope(
+                step, f"{path}[{position}].steps", "branch", suffix=f".branches[{position}]"
+            )
+            yield inner, branch.get("steps")
 
 
 def _map_scopes(step: Step) -> Iterator[tuple[Scope, object]]:
     name = step.config.get("as", "item")
     names = frozenset({"index", name if isinstance(name, str) else "item"})
-    yield _scope(step, f"{step.config_path}.steps", "item", names), step.config.get("steps")
+    inner = _scope(step, f"{step.config_path}.steps", "item", names=names)
+    yield inner, step.config.get("steps")
 
 
 def _group_scopes(step: Step) -> Iterator[tuple[Scope, object]]:
     yield _scope(step, f"{step.config_path}.steps", "group"), step.config.get("steps")
-    if "finally" in step.config:
-        yield _scope(step, f"{step.config_path}.finally", "finally"), step.config["finally"]
+    if step.config.get("finally") is not None:
+        last = _scope(step, f"{step.config_path}.finally", "finally", suffix=".finally")
+        yield last, step.config["finally"]
 
 
 _INNER = {"parallel": _parallel_scopes, "map": _map_scopes, "group": _group_scopes}

@@ -6,10 +6,64 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from workflows.definition.codes import matches_any
 from workflows.definition.expressions import Expression
 from workflows.definition.fields import StepType
 from workflows.definition.schemas import PayloadSchema
 from workflows.definition.templates import Template
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How a failed step is tried again.
+
+    max_attempts: the first one included. The pause before the second attempt is
+    `initial_interval`; each further one is `backoff` times as long, `max_interval` at most.
+    jitter: share of a pause, 0 to 1, that is random. budget: bound of the time over all attempts
+    and pauses. errors, excluded: patterns of error codes (see `codes.matches`).
+    """
+
+    max_attempts: int
+    initial_interval: timedelta
+    backoff: float
+    max_interval: timedelta
+    jitter: float
+    budget: timedelta | None
+    errors: tuple[str, ...]
+    excluded: tuple[str, ...]
+
+    def applies_to(self, code: str) -> bool:
+        """Whether a step that failed with this code may be tried again; bounds aside."""
+        return matches_any(self.errors, code) and not matches_any(self.excluded, code)
+
+
+@dataclass(frozen=True, slots=True)
+class CatchClause:
+    """Where flow goes when a step has failed for good; the first clause that applies decides.
+
+    target: None is the end of the scope. name: what expressions call the error, beside `error`.
+    """
+
+    errors: tuple[str, ...]
+    target: str | None
+    name: str | None
+
+    def applies_to(self, code: str) -> bool:
+        """Whether this clause catches an error with this code."""
+        return matches_any(self.errors, code)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledScope:
+    """A list of steps that flow runs down: ids in document order; never empty.
+
+    id: empty for the document's own steps, `<step>` for those of a map or group, and
+    `<step>.finally` for the last ones of a group.
+    """
+
+    id: str
+    first: str
+    step_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +112,14 @@ class WaitConfig:
 
 @dataclass(frozen=True, slots=True)
 class SucceedConfig:
-    """Ends the scope; output None means the last step's output."""
+    """Ends the scope; output None means the last step's output.
+
+    continue_as_new: the input of the next execution, when this one is to be followed by one; a
+    step that has it has no output and belongs to the document's own steps.
+    """
 
     output: Template | None
+    continue_as_new: Template | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,40 +130,80 @@ class FailConfig:
     message: Template
 
 
-StepConfig = ActionConfig | TransformConfig | ChoiceConfig | WaitConfig | SucceedConfig | FailConfig
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """Runs `scope`, and after it, however it ended, `last` (the `finally`)."""
+
+    scope: CompiledScope
+    last: CompiledScope | None
+
+
+@dataclass(frozen=True, slots=True)
+class MapConfig:
+    """Runs `scope` for the items of a list; the results keep the order of the items.
+
+    items: gives the list. name: what expressions inside call the item, beside `index`.
+    max_concurrency, batch_size: 1 to 10,000; None when not given. The map fails when more items
+    than `tolerated_count` have failed, or, if `tolerated_percent` (0 to 100) is given, when more
+    than that share of them have; the count is 0 then.
+    """
+
+    items: Expression
+    name: str
+    scope: CompiledScope
+    max_concurrency: int | None
+    batch_size: int | None
+    tolerated_count: int
+    tolerated_percent: float | None
+
+
+StepConfig = (
+    ActionConfig
+    | TransformConfig
+    | ChoiceConfig
+    | WaitConfig
+    | SucceedConfig
+    | FailConfig
+    | GroupConfig
+    | MapConfig
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledStep:
     """One step.
 
-    path: JSON path in the document.
+    path: JSON path in the document. scope: id of the scope it is in.
     next: id of the step that follows by list order or `next`; None is the end of the scope. A
         choice, `fail` or `succeed` is only followed by it when `when` skips the step.
+    retry, timeout: the step's own, else the document's defaults where those apply: `retry` to
+        actions, groups and maps, `timeout` to actions. timeout bounds one attempt.
+    heartbeat: longest silence of a running action.
     """
 
     id: str
     name: str
     type: StepType
     path: str
+    scope: str
     when: Expression | None
     assign: tuple[tuple[str, Template], ...]
+    retry: RetryPolicy | None
     timeout: timedelta | None
+    heartbeat: timedelta | None
+    catch: tuple[CatchClause, ...]
     next: str | None
     config: StepConfig
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledScope:
-    """A list of steps that flow runs down: ids in document order; never empty."""
-
-    first: str
-    step_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class CompiledDefinition:
-    """A whole definition. steps: all steps of the document by id, in document order."""
+    """A whole definition.
+
+    steps: all steps of the document by id, also those inside others, in document order.
+    scopes: all scopes by id; `scope` is the one with the empty id.
+    redact: JSON pointers (RFC 6901) that begin with `/input`, `/output` or `/steps/<id>/output`.
+    """
 
     name: str
     slug: str | None
@@ -112,5 +211,7 @@ class CompiledDefinition:
     output_schema: PayloadSchema | None
     output: Template | None
     timeout: timedelta | None
+    redact: tuple[str, ...]
     scope: CompiledScope
+    scopes: Mapping[str, CompiledScope]
     steps: Mapping[str, CompiledStep]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from autopilot.common.problems import Problem
@@ -11,55 +13,83 @@ from workflows.definition.paths import join
 
 CODE = "not_supported_yet"
 
-NOT_RUNNABLE_STEP_TYPES: dict[str, str] = {
-    "parallel": "running branches side by side",
-    "map": "running steps for every item of a list",
-    "signal": "waiting for an external event",
-    "approval": "waiting for a person's decision",
-    "group": "groups of steps",
-    "workflow": "starting another workflow",
-}
-NOT_RUNNABLE_STEP_FIELDS: dict[str, str] = {
-    "retry": "trying a failed step again",
-    "heartbeat": "watching over the heartbeat of a step",
-    "catch": "catching the error of a step",
-    "compensate": "undoing a step",
-}
-NOT_RUNNABLE_CONFIG_FIELDS: dict[tuple[str, str], str] = {
-    ("succeed", "continue_as_new"): "continuing as a new execution",
-}
-NOT_RUNNABLE_DOCUMENT_FIELDS: dict[str, str] = {
-    "timeout": "a timeout of the whole execution",
-    "defaults": "defaults for all steps",
-    "concurrency": "limiting how many executions run at once",
-    "on_failure": "an answer to a failed execution",
-    "redact": "hiding values",
-}
+
+class Place(StrEnum):
+    """Where something that cannot run yet is written."""
+
+    STEP_TYPE = "step type"
+    STEP_FIELD = "step field"
+    CONFIG_FIELD = "config field"
+    DOCUMENT_FIELD = "document field"
 
 
-def find_not_runnable(document: Mapping[str, Any], outline: Outline) -> Iterator[Problem]:
-    """One problem, code `not_supported_yet`, per step type and field that cannot run yet."""
-    for field, meaning in NOT_RUNNABLE_DOCUMENT_FIELDS.items():
-        if document.get(field) is not None:
-            yield _field(join("$", field), field, meaning)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step type or field; of a config field the name is `<step type>.<field>`.
+
+    compiled: the compiled form holds it, so that only the engine is missing.
+    """
+
+    place: Place
+    name: str
+    meaning: str
+    compiled: bool = False
+
+
+NOT_RUNNABLE: tuple[Row, ...] = (
+    Row(Place.STEP_TYPE, "map", "running steps for every item of a list", compiled=True),
+    Row(Place.STEP_TYPE, "group", "groups of steps", compiled=True),
+    Row(Place.STEP_TYPE, "parallel", "running branches side by side"),
+    Row(Place.STEP_TYPE, "signal", "waiting for an external event"),
+    Row(Place.STEP_TYPE, "approval", "waiting for a person's decision"),
+    Row(Place.STEP_TYPE, "workflow", "starting another workflow"),
+    Row(Place.STEP_FIELD, "retry", "trying a failed step again", compiled=True),
+    Row(Place.STEP_FIELD, "catch", "catching the error of a step", compiled=True),
+    Row(Place.STEP_FIELD, "heartbeat", "watching over the heartbeat of a step", compiled=True),
+    Row(Place.STEP_FIELD, "compensate", "undoing a step"),
+    Row(
+        Place.CONFIG_FIELD,
+        "succeed.continue_as_new",
+        "continuing as a new execution",
+        compiled=True,
+    ),
+    Row(Place.DOCUMENT_FIELD, "timeout", "a timeout of the whole execution", compiled=True),
+    Row(Place.DOCUMENT_FIELD, "defaults", "defaults for all steps", compiled=True),
+    Row(Place.DOCUMENT_FIELD, "redact", "hiding values", compiled=True),
+    Row(Place.DOCUMENT_FIELD, "concurrency", "limiting how many executions run at once"),
+    Row(Place.DOCUMENT_FIELD, "on_failure", "an answer to a failed execution"),
+)
+
+
+def find_not_runnable(
+    document: Mapping[str, Any], outline: Outline, *, ignore_compiled: bool = False
+) -> Iterator[Problem]:
+    """One problem, code `not_supported_yet`, per step type and field that cannot run yet.
+
+    ignore_compiled: only what has no compiled form either.
+    """
+    rows = [row for row in NOT_RUNNABLE if not (ignore_compiled and row.compiled)]
+    for row in rows:
+        if row.place is Place.DOCUMENT_FIELD and document.get(row.name) is not None:
+            yield _field(join("$", row.name), row.name, row.meaning)
     for step in outline.steps:
-        yield from _step_problems(step)
+        for row in rows:
+            problem = _step_problem(step, row)
+            if problem is not None:
+                yield problem
 
 
-def _step_problems(step: Step) -> Iterator[Problem]:
-    meaning = NOT_RUNNABLE_STEP_TYPES.get(step.type)
-    if meaning is not None:
-        yield Problem(
-            join(step.path, "type"),
-            CODE,
-            f'Steps of type "{step.type}" ({meaning}) cannot run in this release yet.',
-        )
-    for field, meaning in NOT_RUNNABLE_STEP_FIELDS.items():
-        if step.raw.get(field) is not None:
-            yield _field(join(step.path, field), field, meaning)
-    for (type_, field), meaning in NOT_RUNNABLE_CONFIG_FIELDS.items():
+def _step_problem(step: Step, row: Row) -> Problem | None:
+    if row.place is Place.STEP_TYPE and step.type == row.name:
+        message = f'Steps of type "{step.type}" ({row.meaning}) cannot run in this release yet.'
+        return Problem(join(step.path, "type"), CODE, message)
+    if row.place is Place.STEP_FIELD and step.raw.get(row.name) is not None:
+        return _field(join(step.path, row.name), row.name, row.meaning)
+    if row.place is Place.CONFIG_FIELD:
+        type_, field = row.name.split(".")
         if step.type == type_ and step.config.get(field) is not None:
-            yield _field(join(step.config_path, field), field, meaning)
+            return _field(join(step.config_path, field), field, row.meaning)
+    return None
 
 
 def _field(path: str, field: str, meaning: str) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -27,29 +28,33 @@ from workflows.definition.fields import (
     refuse,
 )
 
+FIRST_PAUSE = timedelta(seconds=1)
+LONGEST_PAUSE = timedelta(minutes=5)
+
 
 class Retry(Model):
     """How often and how far apart a failed step is tried again."""
 
     max_attempts: int = Field(
-        default=3, ge=1, le=1000, description="How many attempts in all, the first one included."
+        default=3, ge=1, le=100, description="How many attempts in all, the first one included."
     )
     initial_interval: Duration | None = Field(
-        default=None, description="Pause before the second attempt."
+        default=None, description="Pause before the second attempt; default: a second."
     )
     backoff: float = Field(
         default=2.0,
         ge=1,
-        le=100,
-        strict=False,
+        le=10,
         description="Factor by which the pause grows after every attempt.",
     )
-    max_interval: Duration | None = Field(default=None, description="The longest pause.")
+    max_interval: Duration | None = Field(
+        default=None,
+        description="The longest pause; default: five minutes, or the first one if that is longer.",
+    )
     jitter: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        strict=False,
         description="Share of the pause that is random, from 0 to 1.",
     )
     budget: Duration | None = Field(
@@ -61,6 +66,34 @@ class Retry(Model):
     except_: ErrorGlobs | None = Field(
         default=None, alias="except", description="Error codes or patterns never tried again."
     )
+
+    @property
+    def first_pause(self) -> timedelta:
+        """The pause before the second attempt."""
+        return FIRST_PAUSE if self.initial_interval is None else self.initial_interval
+
+    @property
+    def longest_pause(self) -> timedelta:
+        """The bound of every pause."""
+        given = self.max_interval
+        return max(LONGEST_PAUSE, self.first_pause) if given is None else given
+
+    @model_validator(mode="after")
+    def _pauses_fit(self) -> Retry:
+        first = self.first_pause.total_seconds()
+        if self.longest_pause < self.first_pause:
+            message = (
+                f'"max_interval" must be at least the first pause ("initial_interval"), '
+                f"which is {first:g} seconds."
+            )
+            raise refuse("retry.max_interval", message, "max_interval")
+        if self.max_attempts > 1 and self.budget is not None and self.budget < self.first_pause:
+            message = (
+                f'The "budget" is over before the second attempt: the first pause alone '
+                f'("initial_interval") is {first:g} seconds.'
+            )
+            raise refuse("retry.budget", message, "budget")
+        return self
 
 
 class Catch(Model):
@@ -372,6 +405,16 @@ class SucceedConfig(Model):
     continue_as_new: ContinueAsNew | None = Field(
         default=None, description="Ends this execution and starts the next one, linked to it."
     )
+
+    @model_validator(mode="after")
+    def _one_result(self) -> SucceedConfig:
+        if self.continue_as_new is not None and "output" in self.model_fields_set:
+            message = (
+                'Give "output" or "continue_as_new", not both: an execution that goes on as a new '
+                "one has no result of its own."
+            )
+            raise refuse("succeed.output_or_continue", message, "output")
+        return self
 
 
 class SucceedStep(BaseStep):

@@ -39,8 +39,13 @@ def validate_definition(document: object, *, catalog: ActionCatalog) -> list[Pro
     return check_definition(document, catalog=catalog)
 
 
-def check_definition(document: object, *, catalog: ActionCatalog | None) -> list[Problem]:
-    """`validate_definition`, or all of it that needs no registered actions."""
+def check_definition(
+    document: object, *, catalog: ActionCatalog | None, ignore_unsupported: bool = False
+) -> list[Problem]:
+    """`validate_definition`, or all of it that needs no registered actions.
+
+    ignore_unsupported: let pass what has a compiled form, although this release cannot run it.
+    """
     if not isinstance(document, dict):
         return [Problem("$", "definition.no_object", _no_object(document))]
     if exceeds_bytes(document, MAX_DOCUMENT_BYTES):
@@ -54,7 +59,11 @@ def check_definition(document: object, *, catalog: ActionCatalog | None) -> list
     bounds = list(_bound_problems(document, outline))
     if bounds:
         return unstorable + bounds
-    return _first_of_each(unstorable, _findings(document, outline, catalog))
+    findings = chain(
+        _findings(document, outline, catalog),
+        find_not_runnable(document, outline, ignore_compiled=ignore_unsupported),
+    )
+    return _first_of_each(unstorable, findings)
 
 
 def _no_object(document: object) -> str:
@@ -85,7 +94,6 @@ def _findings(
     if catalog is not None:
         yield from find_action_problems(outline, catalog)
     yield from _schema_problems(document, outline)
-    yield from find_not_runnable(document, outline)
 
 
 def _schema_problems(document: dict[str, Any], outline: Outline) -> Iterator[Problem]:

@@ -32,7 +32,7 @@ def test_the_seed_form() -> None:
     assert compiled.input_schema is None
     assert compiled.output is None
     assert compiled.timeout is None
-    assert compiled.scope == CompiledScope(first="step_1", step_ids=("step_1",))
+    assert compiled.scope == CompiledScope(id="", first="step_1", step_ids=("step_1",))
     step = compiled.steps["step_1"]
     assert (step.id, step.name, step.type) == ("step_1", "Step 1", StepType.ACTION)
     assert (step.path, step.when, step.assign) == ("$.steps[0]", None, ())
