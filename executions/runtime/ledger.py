@@ -19,7 +19,7 @@ import orjson
 import psycopg2
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import errors as pg
 
 from executions.runtime import statements
@@ -31,7 +31,13 @@ log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 0.2
 MAX_BATCH = 500
-CONNECTION_LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
+# Statements go past Django and raise psycopg2's errors; connecting raises Django's.
+CONNECTION_LOST = (
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
+    OperationalError,
+    InterfaceError,
+)
 TRY_AGAIN = (pg.DeadlockDetected, pg.LockNotAvailable, pg.SerializationFailure)
 
 
