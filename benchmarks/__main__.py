@@ -33,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--commit-seconds", type=float, default=3.0, help="Length of a measured commit rate (3)."
     )
+    found.add_argument(
+        "--idle-seconds", type=float, default=3.0, help="Wait before W4 looks at idle memory (3)."
+    )
     found.add_argument("--no-web", action="store_true", help="Without the web server.")
     found.add_argument("--json", type=Path, metavar="FILE", help="Write everything there too.")
     return found
@@ -45,7 +48,7 @@ def main() -> int:
     if unknown := [each for each in works if each not in WORKS]:
         return _complain(f"There is no work {unknown[0]!r}; there are {', '.join(WORKS)}.")
     counts = ("workers", "executions", "large", "singles", "repeat", "repeat_large", "submitters")
-    for name in (*counts, "batch", "commit_seconds"):
+    for name in (*counts, "batch", "commit_seconds", "idle_seconds"):
         if getattr(arguments, name) <= 0:
             return _complain(f"--{name.replace('_', '-')} must be above zero.")
     signal.signal(signal.SIGTERM, _interrupt)
@@ -80,6 +83,7 @@ def _measure(arguments: argparse.Namespace, works: list[str]) -> int:
             repeat=arguments.repeat,
             repeat_large=arguments.repeat_large,
             commit_seconds=arguments.commit_seconds,
+            idle_seconds=arguments.idle_seconds,
             submitters=arguments.submitters,
             batch=arguments.batch,
         )

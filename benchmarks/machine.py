@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
-from statistics import median
 
 import psutil
 from psycopg2.extensions import connection as Connection
@@ -163,7 +163,7 @@ class PeakMemory:
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` of all are not above."""
     ordered = sorted(values)
-    return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)]
+    return ordered[max(0, ceil(round(len(ordered) * share, 9)) - 1)]
 
 
 __all__ = [
@@ -172,7 +172,6 @@ __all__ = [
     "PeakMemory",
     "commit_rate",
     "facts",
-    "median",
     "memory_of",
     "percentile",
     "settle",

@@ -18,7 +18,6 @@ from benchmarks.stand import Stand
 from benchmarks.workload import ACTOR, STEPS, document
 
 Outcome = TypeVar("Outcome")
-IDLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,8 @@ class Sizes:
     repeat: int = 3
     repeat_large: int = 1
     commit_seconds: float = 3.0
+    # Longer than a drain lingers, so that idle workers are back in RQ's loop.
+    idle_seconds: float = 3.0
     submitters: int = 1
     batch: int = 1
 
@@ -63,7 +64,7 @@ class Bench:
 
     def warm_up(self) -> None:
         """Imports, caches and connections of every process, and the planner's statistics."""
-        self._burst(max(50, self.sizes.executions // 5))
+        self._burst(max(10, self.sizes.executions // 5))
         run_single(self.connection, workflow_id=self.workflow_id, count=10)
         if self.stand.web is not None:
             for _ in range(20):
@@ -107,8 +108,7 @@ class Bench:
         return run_single(self.connection, workflow_id=self.workflow_id, count=self.sizes.singles)
 
     def _w4(self) -> MemoryUse:
-        # Longer than a drain lingers: the workers are back in RQ's loop.
-        time.sleep(IDLE_SECONDS)
+        time.sleep(self.sizes.idle_seconds)
         idle = machine.memory_of(self.stand)
         with machine.PeakMemory(self.stand) as watch:
             self._burst(self.sizes.executions)
