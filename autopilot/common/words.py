@@ -46,12 +46,11 @@ def _two(seconds: int, large: int, large_word: str, small: int, small_word: str)
 
 
 def ago_words(moment: datetime, now: datetime) -> str:
-    """How long ago, or in how long: `just now`, `5 min ago`, `in 2 h`."""
+    """How long ago, roughly, or in how long: `just now`, `5 min ago`, `in 19 d 23 h`."""
     seconds = (now - moment).total_seconds()
     if abs(seconds) < 5:
         return "just now" if seconds >= 0 else "in a moment"
-    words = _coarse_words(abs(seconds))
-    return f"{words} ago" if seconds > 0 else f"in {words}"
+    return f"{_coarse_words(seconds)} ago" if seconds > 0 else f"in {passed_words(-seconds)}"
 
 
 def _coarse_words(seconds: float) -> str:

@@ -32,6 +32,23 @@ class Bar:
         return f"step-{self.step.seq}-{self.step.attempt}"
 
     @property
+    def params_label(self) -> str:
+        return f"what {self._name} was given"
+
+    @property
+    def output_label(self) -> str:
+        return f"the output of {self._name}"
+
+    @property
+    def error_label(self) -> str:
+        return f"the details of the error of {self._name}"
+
+    @property
+    def _name(self) -> str:
+        attempt = f", attempt {self.step.attempt}" if self.step.attempt > 1 else ""
+        return f"step {self.step.seq}{attempt}"
+
+    @property
     def params_url(self) -> str:
         return self._url("params")
 

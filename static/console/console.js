@@ -18,14 +18,12 @@
 
   /** @param {number} seconds @returns {string} as `ago_words` of autopilot/common/words.py */
   const ago = (seconds) => {
-    const size = Math.abs(seconds);
-    if (size < 5) return seconds >= 0 ? "just now" : "in a moment";
-    const words =
-      size >= 86400 ? `${Math.floor(size / 86400)} d`
-      : size >= 3600 ? `${Math.floor(size / 3600)} h`
-      : size >= 60 ? `${Math.floor(size / 60)} min`
-      : `${Math.floor(size)} s`;
-    return seconds > 0 ? `${words} ago` : `in ${words}`;
+    if (Math.abs(seconds) < 5) return seconds >= 0 ? "just now" : "in a moment";
+    if (seconds < 0) return `in ${passed(-seconds)}`;
+    if (seconds >= 86400) return `${Math.floor(seconds / 86400)} d ago`;
+    if (seconds >= 3600) return `${Math.floor(seconds / 3600)} h ago`;
+    if (seconds >= 60) return `${Math.floor(seconds / 60)} min ago`;
+    return `${Math.floor(seconds)} s ago`;
   };
 
   const pad = (number) => String(number).padStart(2, "0");

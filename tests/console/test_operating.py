@@ -68,7 +68,7 @@ def test_an_execution_is_paused_resumed_and_cancelled_through_its_page(
     drain()
     admin = visit(Role.OPERATOR)
     admin.open(page_of(execution))
-    admin.wait_for("Waits at step Wait a month for a timer that is due in 29 d.")
+    admin.wait_for("Waits at step Wait a month for a timer that is due in 29 d 23 h.")
     ask(admin, "Pause", "the contract is being changed")
     assert "It is asked to pause" in admin.text("#sentence")
     drain()

@@ -44,8 +44,8 @@ def test_what_is_still_going_on_is_told_in_whole_seconds(seconds: float, words: 
         (119, "1 min ago"),
         (7_300, "2 h ago"),
         (-2, "in a moment"),
-        (-90, "in 1 min"),
-        (-200_000, "in 2 d"),
+        (-90, "in 1 min 30 s"),
+        (-200_000, "in 2 d 7 h"),
     ],
 )
 def test_moments(seconds: int, words: str) -> None:

@@ -83,9 +83,9 @@ def json_block(value: Any, label: str, raw_url: str = "") -> dict[str, Any]:
 
 
 @register.filter
-def count_up_to(count: int, cap: int) -> str:
-    """A bounded count: `1,000+` beyond the bound."""
-    return words.count_words(count, cap)
+def thousands(count: int) -> str:
+    """A number with its thousands set apart: `10,034`."""
+    return f"{count:,}"
 
 
 @register.simple_tag
