@@ -217,7 +217,7 @@ def _paused_needs(actor: Actor) -> list[Need]:
             return []
         url = reverse("admin:executions_execution_change", args=[one.pk])
         sentence = format_html(
-            '<a href="{}">Execution {}</a> of {} is paused {}.',
+            '<a href="{}">Execution {}</a> of {} has been paused {}.',
             url,
             one.pk,
             one.workflow.name,
