@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
+from django.utils.safestring import SafeString
 
 from autopilot.accounts.actors import actor_of
 from autopilot.accounts.roles import Permission
@@ -17,13 +18,15 @@ from autopilot.common import clock
 from autopilot.common.admin_base import Crumb, PageAdmin, attempt, found
 from executions.console.activity import ExecutionsOfWorkflows
 from executions.console.detail import describe, facts_of, fingerprint, live_context
-from executions.console.lists import MOVING, SPANS, Asked, read_page
+from executions.console.lists import MOVING, SPANS, Asked, count_late, late_words, read_page
+from executions.console.sentences import html_of
 from executions.console.starting import StartPage
 from executions.console.verbs import VERBS, ControlVerb
 from executions.engine.states import State
 from executions.models import Execution, StepExecution
 from executions.querysets import ExecutionQuerySet
-from executions.reads import pending_of, state_counts
+from executions.reads import state_counts
+from executions.situations import situations_of
 from workflows.console import panels
 from workflows.models import Workflow
 
@@ -56,6 +59,7 @@ class ExecutionAdmin(StartPage, PageAdmin):
         rows = asked.apply(self._visible(request).roots(), clock.now())
         counts = state_counts(rows)
         page = read_page(rows.filter(state=asked.state) if asked.state else rows, request.GET)
+        late = 0 if asked.only else count_late(self._visible(request), clock.now())
         workflows = Workflow.objects.order_by("name").values_list("slug", "name")
         return self.render(
             request,
@@ -69,12 +73,14 @@ class ExecutionAdmin(StartPage, PageAdmin):
             ],
             all_url=asked.query(state=""),
             page=page,
-            pending=pending_of(page.rows),
+            lines=_with_sentences(page.rows),
             older_url=_and(asked.query(), "before", page.older),
             newer_url=_and(asked.query(), "after", page.newer),
             workflows=list(workflows[:MAX_WORKFLOWS]),
             spans=[(word, name) for word, (name, _) in SPANS.items()],
             only_sentence=MOVING.get(asked.only, ""),
+            late=late_words(late),
+            late_them="it" if late == 1 else "them",
             workflows_url=reverse("admin:workflows_workflow_changelist"),
         )
 
@@ -170,6 +176,15 @@ class ExecutionAdmin(StartPage, PageAdmin):
 
 def _json(value: Any) -> JsonResponse:
     return JsonResponse(value, safe=False, json_dumps_params={"indent": 2, "ensure_ascii": False})
+
+
+def _with_sentences(rows: list[Execution]) -> list[tuple[Execution, SafeString | str]]:
+    """Each execution with what is to be said of it; that one has completed needs no sentence."""
+    situations = situations_of(rows)
+    return [
+        (row, "" if row.state == State.COMPLETED else html_of(situations[row.pk].why.phrase))
+        for row in rows
+    ]
 
 
 def _and(query: str, name: str, key: int | None) -> str:

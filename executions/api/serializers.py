@@ -20,6 +20,7 @@ from executions.api.bodies import (
 from executions.engine.events import Verb
 from executions.engine.states import State, StepState
 from executions.models import Execution, LogLine, Priority, StateTransition
+from executions.situations import Situation
 
 PRIORITY_NAMES = {label: Priority(value) for value, label in Priority.choices}
 PRIORITY_CHOICES = list(PRIORITY_NAMES)
@@ -114,10 +115,24 @@ class LinksSerializer(serializers.Serializer[Any]):
     parent = serializers.URLField(allow_null=True)  # type: ignore[assignment]
 
 
+class WhySerializer(serializers.Serializer[Any]):
+    """One answer to the question why an execution isn't moving."""
+
+    code = serializers.CharField(
+        help_text="moving, queued.next, queued.busy, queued.no_worker, scheduled, timer, backoff, "
+        "children, waiting, paused, pending.pause, pending.resume, pending.cancel, worker_lost, "
+        "suspect, ended.completed, ended.failed, ended.cancelled; more may come."
+    )
+    sentence = serializers.CharField(help_text="The same in words, as of now.")
+    details = serializers.DictField(
+        help_text="What the code needs to be acted on: step, worker, queue, who, since when..."
+    )
+
+
 class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
     """An execution, without its data.
 
-    `pending` comes from the context, read for the whole page at once.
+    `pending` and `why` come from the context, read for the whole page at once.
     """
 
     workflow = serializers.CharField(source="workflow.slug", read_only=True)
@@ -132,6 +147,7 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
     pending = serializers.SerializerMethodField(
         help_text="What was asked of it and has not been done yet, oldest first."
     )
+    why = serializers.SerializerMethodField(help_text="Why it isn't moving, or that it is.")
     current_step = serializers.CharField(
         read_only=True, help_text="The id of the step it stands at; empty before and after."
     )
@@ -166,6 +182,7 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
             "reason",
             "error_code",
             "pending",
+            "why",
             "current_step",
             "wait_until",
             "priority",
@@ -185,8 +202,15 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
 
     @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(VERB_CHOICES)))
     def get_pending(self, execution: Execution) -> list[str]:
-        pending: dict[int, list[str]] = self.context.get("pending", {})
-        return pending.get(execution.pk, [])
+        return self._situation(execution).pending
+
+    @extend_schema_field(WhySerializer)
+    def get_why(self, execution: Execution) -> dict[str, Any]:
+        return self._situation(execution).why.as_dict()
+
+    def _situation(self, execution: Execution) -> Situation:
+        situations: dict[int, Situation] = self.context["situations"]
+        return situations[execution.pk]
 
 
 class ExecutionSerializer(ExecutionSummarySerializer):

@@ -43,6 +43,7 @@ from executions.engine.states import ENDED, FINAL, State, describe
 from executions.errors import ExecutionNotFound
 from executions.models import Execution, LogLine, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
+from executions.situations import situation_of, situations_of
 from workflows.definition.paths import did_you_mean, quote
 from workflows.models import Workflow
 
@@ -141,16 +142,17 @@ class ExecutionViewSet(StreamViewSet):
         return execution
 
     def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "pending": getattr(self, "pending", {})}
+        context = super().get_serializer_context()
+        return {**context, "situations": getattr(self, "situations", {})}
 
     def paginate_queryset(self, queryset: Any) -> Any:
         rows = super().paginate_queryset(queryset)
         if self.action == "list" and rows is not None:
-            self.pending = reads.pending_of(rows)
+            self.situations = situations_of(rows)
         return rows
 
     def answer(self, execution: Execution, code: int = status.HTTP_200_OK) -> Response:
-        self.pending = reads.pending_of([execution])
+        self.situations = {execution.pk: situation_of(execution)}
         return Response(self.get_serializer(execution).data, status=code)
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:

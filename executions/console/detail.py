@@ -8,57 +8,28 @@ from django.utils.safestring import SafeString
 
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
-from executions.console.sentences import Facts, sentence_of
+from executions.console.sentences import html_of
 from executions.console.timeline import bars_of
 from executions.console.verbs import offered
-from executions.models import Execution, LogLine, Worker
-from executions.reads import StepView, pending_of, steps_of, transitions_of
-from executions.services import pending_verbs
+from executions.models import Execution, LogLine
+from executions.reads import StepView, steps_of, transitions_of
+from executions.situations import situation_of
 from workflows.compiled import compiled_version
 
 SHOWN_STEPS = 200
 SHOWN_LOG = 500
 
 
-def live_workers(queue: str) -> int:
-    """How many workers that keep their lease serve a queue."""
-    workers = Worker.objects.filter(lease_until__gt=clock.now())
-    return sum(1 for queues in workers.values_list("queues", flat=True) if queue in queues)
-
-
 def describe(execution: Execution) -> SafeString:
     """The sentence of one execution, with everything it may need."""
-    return _sentence(execution, pending_verbs(execution))
-
-
-def _sentence(execution: Execution, pending: list[str]) -> SafeString:
-    return sentence_of(
-        Facts(
-            execution=execution,
-            now=clock.now(),
-            last=execution.transitions.order_by("-seq").first(),
-            pending=pending,
-            workers=None if execution.has_ended else live_workers(execution.queue),
-            step_name=_step_name(execution),
-        )
-    )
-
-
-def _step_name(execution: Execution) -> str:
-    step_id = execution.current_step or (execution.error or {}).get("step") or ""
-    if not step_id:
-        return ""
-    try:
-        step = compiled_version(execution.version_id).steps.get(step_id)
-    except DomainError:
-        return str(step_id)
-    return step.name if step else str(step_id)
+    return html_of(situation_of(execution).why.phrase)
 
 
 def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
     """What changes while an execution runs."""
     now = clock.now()
-    pending = pending_of([execution]).get(execution.pk, [])
+    situation = situation_of(execution)
+    pending = situation.pending
     steps = steps_of(execution, last=SHOWN_STEPS)
     log = list(LogLine.objects.filter(execution=execution).order_by("-seq")[: SHOWN_LOG + 1])
     is_log_cut = len(log) > SHOWN_LOG
@@ -66,7 +37,7 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
     bars = bars_of(execution, steps, log, now)
     return {
         "execution": execution,
-        "sentence": _sentence(execution, pending),
+        "sentence": html_of(situation.why.phrase),
         "pending": pending,
         "verbs": offered(execution, pending) if may_control and not execution.has_ended else [],
         "bars": bars,

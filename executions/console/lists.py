@@ -8,15 +8,19 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import Q
 from django.http import QueryDict
 
+from autopilot.common.words import count_words
 from executions.engine.states import State
 from executions.models import Execution
 from executions.querysets import ExecutionQuerySet
+from executions.why import LATE_AFTER
 from workflows.models import Workflow
 
 PER_PAGE = 50
 MAX_TEXT = 200
+MANY = 1_000
 
 # How far back: the word in the address, what it is called, how long that is.
 SPANS: dict[str, tuple[str, timedelta]] = {
@@ -75,7 +79,20 @@ FIELDS = ("q", "state", "workflow", "span", "label", "error", "only")
 
 
 def _search(rows: ExecutionQuerySet, text: str, now: datetime) -> ExecutionQuerySet:
-    return rows.search(text)
+    """By id, correlation id or workflow; where none of them matches, by error code.
+
+    The keys are looked up first, each by its own index: one condition that spans them all makes
+    PostgreSQL read the whole table.
+    """
+    workflows = list(Workflow.objects.search(text).values_list("pk", flat=True)[:MANY])
+    correlated = Execution.objects.filter(correlation_id=text).order_by("-pk")
+    keys = list(correlated.values_list("pk", flat=True)[:MANY])
+    number = _id(text)
+    if number is not None:
+        keys.append(number)
+    if not keys and not workflows:
+        return rows.filter(state=State.FAILED, error_code__istartswith=text)
+    return rows.filter(Q(pk__in=keys) | Q(workflow_id__in=workflows))
 
 
 def _workflow(rows: ExecutionQuerySet, slug: str, now: datetime) -> ExecutionQuerySet:
@@ -99,7 +116,7 @@ def _error(rows: ExecutionQuerySet, code: str, now: datetime) -> ExecutionQueryS
 
 
 def _only(rows: ExecutionQuerySet, word: str, now: datetime) -> ExecutionQuerySet:
-    return rows.ready(now - timedelta(seconds=60))
+    return rows.ready(now - LATE_AFTER)
 
 
 _NARROW: dict[str, Callable[[ExecutionQuerySet, Any, datetime], ExecutionQuerySet]] = {
@@ -110,6 +127,18 @@ _NARROW: dict[str, Callable[[ExecutionQuerySet, Any, datetime], ExecutionQuerySe
     "error": _error,
     "only": _only,
 }
+
+
+def count_late(visible: ExecutionQuerySet, now: datetime) -> int:
+    """How many are ready for too long without a worker; counted up to MANY + 1."""
+    return visible.ready(now - LATE_AFTER).order_by().values("pk")[: MANY + 1].count()
+
+
+def late_words(count: int) -> str:
+    """`3 executions are`; nothing for none."""
+    if not count:
+        return ""
+    return f"{count_words(count, MANY)} {'execution is' if count == 1 else 'executions are'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,227 @@
+"""Gathers what `why.py` has to know, for one execution or a page of them.
+
+The number of queries does not depend on how many executions there are, and each of them is only
+asked where somebody needs its answer: nothing is read for a page of completed ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import F
+from django.db.models.fields.json import KT
+from django.db.models.functions import Left
+
+from autopilot.common import clock
+from autopilot.common.errors import DomainError
+from executions.engine.states import State
+from executions.models import Execution, InboxMessage, Priority, StateTransition, Worker
+from executions.why import MAX_AHEAD, MAX_MESSAGE_CHARS, Change, Facts, Owner, Why, Wish, why_of
+from workflows.compiled import compiled_version
+
+# States that somebody brought about; their sentence says who.
+_SOMEBODYS = frozenset({State.PAUSED, State.RESUMED, State.CANCELLED})
+
+# How many ready ones are before each of these: all of a higher priority, and those of the same
+# that were ready earlier. Reads the index of the claim, and never counts beyond the limit.
+_AHEAD = """
+SELECT x.id, (
+    SELECT count(*) FROM (
+        SELECT 1
+          FROM generate_series(x.priority, %(highest)s) AS level(priority)
+         CROSS JOIN LATERAL (
+               SELECT 1 FROM executions_execution e
+                WHERE e.owner_id IS NULL AND e.queue = x.queue AND e.priority = level.priority
+                  AND e.runnable_at IS NOT NULL
+                  AND e.runnable_at < CASE WHEN level.priority > x.priority
+                                           THEN %(now)s::timestamptz ELSE x.runnable_at END
+                LIMIT %(limit)s) AS earlier
+         LIMIT %(limit)s) AS found)
+  FROM unnest(%(ids)s::bigint[], %(queues)s::text[], %(priorities)s::int[],
+              %(moments)s::timestamptz[]) AS x(id, queue, priority, runnable_at)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Why an execution isn't moving, and what was asked of it and has not been done yet."""
+
+    why: Why
+    pending: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Workers:
+    """The workers there are, dead ones that nobody has cleared away included."""
+
+    owners: dict[int, Owner] = field(default_factory=dict)
+    live_by_queue: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    live: int = 0
+
+
+def situation_of(execution: Execution) -> Situation:
+    """The situation of one execution, with the name of its step out of the definition."""
+    return situations_of([execution], with_names=True)[execution.pk]
+
+
+def situations_of(
+    executions: Sequence[Execution], *, with_names: bool = False
+) -> dict[int, Situation]:
+    """The situations of these executions, by id.
+
+    with_names: say what the definition calls a step instead of its id; that reads the version,
+    unless it is in memory.
+    """
+    now = clock.now()
+    active = [each for each in executions if not each.has_ended]
+    wishes = _wishes(active)
+    workers = _workers() if active else _Workers()
+    ahead = _ahead(active, workers, now)
+    changes = _changes(executions)
+    errors = _errors(executions)
+    found = {}
+    for each in executions:
+        message, step = errors.get(each.pk, ("", ""))
+        owner = None
+        if each.owner_id is not None:
+            # Gone between two reads: it has been freed by now.
+            owner = workers.owners.get(each.owner_id) or Owner("", now)
+        facts = Facts(
+            **_columns(each),
+            now=now,
+            step_name=_step_name(each, step) if with_names else "",
+            error_message=message,
+            error_step=step,
+            owner=owner,
+            pending=tuple(wishes.get(each.pk, ())),
+            last=changes.get(each.pk),
+            workers=workers.live_by_queue.get(each.queue, 0),
+            all_workers=workers.live,
+            ahead=ahead.get(each.pk),
+        )
+        found[each.pk] = Situation(why_of(facts), [wish.verb for wish in facts.pending])
+    return found
+
+
+def _columns(execution: Execution) -> dict[str, Any]:
+    return {
+        "state": State(execution.state),
+        "reason": execution.reason,
+        "queue": execution.queue,
+        "step": execution.current_step,
+        "phase": execution.current_phase,
+        "attempt": execution.current_attempt,
+        "current_since": execution.current_since,
+        "wait_until": execution.wait_until,
+        "runnable_at": execution.runnable_at,
+        "ended_at": execution.ended_at,
+        "duration_seconds": execution.duration_seconds,
+        "steps_entered": execution.steps_entered,
+        "claims": execution.claims,
+        "error_code": execution.error_code,
+    }
+
+
+def _wishes(executions: Iterable[Execution]) -> dict[int, list[Wish]]:
+    """What was asked of each execution since its owner last looked, oldest first."""
+    seen = {each.pk: each.seen_seq for each in executions if each.inbox_seq > each.seen_seq}
+    found: dict[int, list[Wish]] = defaultdict(list)
+    if seen:
+        messages = InboxMessage.objects.filter(
+            execution__in=list(seen), seq__gt=min(seen.values())
+        ).order_by("execution", "seq")
+        rows = messages.values_list("execution_id", "seq", "kind", "actor", "created_at")
+        for pk, seq, kind, actor, at in rows:
+            if seq > seen[pk]:
+                found[pk].append(Wish(kind, actor, at))
+    return found
+
+
+def _workers() -> _Workers:
+    found = _Workers()
+    now = clock.now()
+    for pk, name, queues, until in Worker.objects.values_list(
+        "pk", "name", "queues", "lease_until"
+    ):
+        found.owners[pk] = Owner(name, until)
+        if until > now:
+            found.live += 1
+            for queue in set(queues):
+                found.live_by_queue[queue] += 1
+    return found
+
+
+def _ahead(executions: Iterable[Execution], workers: _Workers, now: datetime) -> dict[int, int]:
+    """How many are before each ready one; not asked where no worker serves the queue anyway."""
+    ready = [
+        each
+        for each in executions
+        if each.owner_id is None
+        and each.runnable_at is not None
+        and each.runnable_at <= now
+        and workers.live_by_queue.get(each.queue)
+    ]
+    if not ready:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _AHEAD,
+            {
+                "highest": max(Priority.values),
+                "now": now,
+                "limit": MAX_AHEAD + 1,
+                "ids": [each.pk for each in ready],
+                "queues": [each.queue for each in ready],
+                "priorities": [each.priority for each in ready],
+                "moments": [each.runnable_at for each in ready],
+            },
+        )
+        return dict(cursor.fetchall())
+
+
+def _changes(executions: Iterable[Execution]) -> dict[int, Change]:
+    """The transitions into states that somebody brought about."""
+    states = {each.pk: each.state for each in executions if each.state in _SOMEBODYS}
+    if not states:
+        return {}
+    rows = StateTransition.objects.filter(
+        execution__in=list(states), seq=F("execution__transition_seq")
+    ).values_list("execution_id", "target", "actor", "at")
+    # It may have gone on since the execution was read; then this is another change.
+    return {pk: Change(actor, at) for pk, target, actor, at in rows if target == states[pk]}
+
+
+def _errors(executions: Iterable[Execution]) -> dict[int, tuple[str, str]]:
+    """Message and step of what failed; of errors that weren't read, only these are."""
+    found: dict[int, tuple[str, str]] = {}
+    unread: list[int] = []
+    for each in executions:
+        if each.state != State.FAILED:
+            continue
+        if "error" in each.get_deferred_fields():
+            unread.append(each.pk)
+        else:
+            error: dict[str, Any] = each.error or {}
+            found[each.pk] = (str(error.get("message") or ""), str(error.get("step") or ""))
+    if unread:
+        rows = Execution.objects.filter(pk__in=unread).values_list(
+            "pk", Left(KT("error__message"), MAX_MESSAGE_CHARS + 1), KT("error__step")
+        )
+        found |= {pk: (message or "", step or "") for pk, message, step in rows}
+    return found
+
+
+def _step_name(execution: Execution, failed_step: str) -> str:
+    step_id = execution.current_step or failed_step
+    if not step_id:
+        return ""
+    try:
+        step = compiled_version(execution.version_id).steps.get(step_id)
+    except DomainError:
+        return step_id
+    return step.name if step else step_id
