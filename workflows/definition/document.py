@@ -19,6 +19,7 @@ from workflows.definition.fields import (
     Version,
     refuse,
 )
+from workflows.definition.redaction import REDACT_SCHEMA, parse_pointers
 from workflows.definition.steps import AnyStep, Retry
 
 MAX_STEPS = 1000
@@ -57,16 +58,6 @@ def _on_failure(value: object) -> str | ErrorWorkflow:
     raise refuse("field.on_failure", 'Expected "compensate" or {"workflow": "<slug>"}.')
 
 
-def _redact(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > 200:
-        raise refuse("field.type", "This must be a list of at most 200 JSON pointers.")
-    for index, pointer in enumerate(value):
-        if not isinstance(pointer, str) or not pointer.startswith("/") or len(pointer) > 512:
-            message = 'Expected a JSON pointer such as "/input/customer/email".'
-            raise refuse("field.pointer", message, index)
-    return tuple(value)
-
-
 OnFailure = Annotated[
     str | ErrorWorkflow,
     PlainValidator(_on_failure),
@@ -86,8 +77,8 @@ OnFailure = Annotated[
 ]
 Redact = Annotated[
     tuple[str, ...],
-    PlainValidator(_redact),
-    WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": "^/"}}),
+    PlainValidator(parse_pointers),
+    WithJsonSchema(REDACT_SCHEMA),
 ]
 
 

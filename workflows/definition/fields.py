@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from datetime import timedelta
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from workflows.definition.codes import is_pattern
 from workflows.definition.durations import DurationError, parse_duration
 from workflows.definition.ids import END, RESERVED, is_identifier
 from workflows.definition.paths import quote
@@ -17,6 +19,8 @@ from workflows.definition.paths import quote
 MAX_NAME = 200
 MAX_DESCRIPTION = 4000
 MAX_EXPRESSION = 4096
+MAX_ERROR_PATTERNS = 100
+MAX_TOLERATED = 1_000_000
 
 # The names that expressions know everywhere (some only mean something in some places).
 ROOT_NAMES = ("input", "vars", "steps", "execution", "error", "secrets")
@@ -26,8 +30,7 @@ _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _VERSION = re.compile(r"(?:0|[1-9]\d{0,8})(?:\.(?:0|[1-9]\d{0,8})){2}(?:-[0-9A-Za-z.-]{1,64})?\Z")
 _ERROR_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*\Z")
-_ERROR_GLOB = re.compile(r"[A-Za-z0-9_.*?]{1,128}\Z")
-_PERCENT = re.compile(r"(?:100|[0-9]{1,2})%\Z")
+_PERCENT = re.compile(r"(?:100(?:\.0{1,2})?|[0-9]{1,2}(?:\.[0-9]{1,2})?)%\Z")
 _ACTION = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*\Z")
 
 
@@ -74,7 +77,9 @@ def is_error_code(text: str) -> bool:
 
 def is_variable(text: str) -> bool:
     """True for a name that `vars` can have: a letter, then letters, digits, underscores."""
-    return _VARIABLE.match(text) is not None and text not in RESERVED - {END}
+    if _VARIABLE.match(text) is None or keyword.iskeyword(text):
+        return False
+    return text == END or text not in RESERVED
 
 
 def _text(value: object, what: str) -> str:
@@ -199,12 +204,16 @@ def _schema(value: object) -> dict[str, Any] | bool:
 def _error_globs(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise refuse("field.type", "This must be a list of at least one error code or pattern.")
+    if len(value) > MAX_ERROR_PATTERNS:
+        message = f"At most {MAX_ERROR_PATTERNS} error codes or patterns are allowed here."
+        raise refuse("field.too_long", message)
     for index, glob in enumerate(value):
-        if not isinstance(glob, str) or not _ERROR_GLOB.match(glob):
+        if not isinstance(glob, str) or not is_pattern(glob):
             raise refuse(
                 "field.error_pattern",
-                f'"{quote(str(glob))}" is no error pattern: expected a dotted code, where "*" '
-                'stands for anything, such as "http.5*".',
+                f'"{quote(str(glob))}" is no error pattern: expected a dotted code such as '
+                '"http.404", where "*" stands for anything ("action.*"), or "http.4xx" or '
+                '"http.5xx".',
                 index,
             )
     return tuple(value)
@@ -230,17 +239,21 @@ def _wait_for(value: object) -> str | int:
 
 
 def _tolerance(value: object) -> str | int:
-    if type(value) is int and value >= 0:
+    if type(value) is int and 0 <= value <= MAX_TOLERATED:
         return value
     if isinstance(value, str) and _PERCENT.match(value):
         return value
-    raise refuse("field.tolerated_failures", 'Expected a count from 0, or a share such as "10%".')
+    raise refuse(
+        "field.tolerated_failures",
+        f'Expected a count from 0 to {MAX_TOLERATED:,}, or a share from "0%" to "100%".',
+    )
 
 
 def _wait_duration(value: object) -> timedelta | str:
     return str(value) if is_template(value) else _duration(value)
 
 
+_END = r"\Z"
 _ID_SCHEMA = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"}
 _DURATION_SCHEMA = {
     "anyOf": [
@@ -292,7 +305,14 @@ PayloadSchemaJson = Annotated[
 ErrorGlobs = Annotated[
     tuple[str, ...],
     PlainValidator(_error_globs),
-    WithJsonSchema({"type": "array", "minItems": 1, "items": {"type": "string"}}),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_ERROR_PATTERNS,
+            "items": {"type": "string", "examples": ["http.5xx", "action.*", "timeout.step"]},
+        }
+    ),
 ]
 ActionName = Annotated[
     str,
@@ -310,8 +330,8 @@ Tolerance = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": "^(100|[0-9]{1,2})%$"},
+                {"type": "integer", "minimum": 0, "maximum": MAX_TOLERATED},
+                {"type": "string", "pattern": f"^{_PERCENT.pattern.removesuffix(_END)}$"},
             ]
         }
     ),

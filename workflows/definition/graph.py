@@ -79,7 +79,8 @@ def targets(step: Step) -> Iterator[Target]:
     catches = step.raw.get("catch")
     for index, entry in enumerate(catches if isinstance(catches, list) else []):
         if isinstance(entry, dict) and isinstance(entry.get("next"), str):
-            yield Target(f"{step.path}.catch[{index}].next", entry["next"], EdgeKind.CATCH, "error")
+            path = f"{step.path}.catch[{index}].next"
+            yield Target(path, entry["next"], EdgeKind.CATCH, _codes(entry.get("errors")))
 
 
 def _choice_targets(step: Step) -> Iterator[Target]:
@@ -96,6 +97,10 @@ def _choice_targets(step: Step) -> Iterator[Target]:
     default = step.config.get("default")
     if isinstance(default, str):
         yield Target(f"{step.config_path}.default", default, EdgeKind.CHOICE, "default")
+
+
+def _codes(errors: object) -> str:
+    return ", ".join(e for e in errors if isinstance(e, str)) if isinstance(errors, list) else ""
 
 
 def falls_through(step: Step) -> bool:

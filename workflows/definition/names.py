@@ -9,10 +9,10 @@ from autopilot.common.problems import Problem
 from workflows.definition.expressions import ExpressionError, compile_expression
 from workflows.definition.fields import ROOT_NAMES
 from workflows.definition.formulas import Formula, document_formulas, step_formulas
-from workflows.definition.outline import Outline
+from workflows.definition.outline import Outline, Scope
 from workflows.definition.paths import did_you_mean, quote
 from workflows.definition.templates import compile_template
-from workflows.definition.visibility import Visibility
+from workflows.definition.visibility import Visibility, execution_of
 
 Reference = tuple[str, ...]
 
@@ -73,7 +73,7 @@ class NameChecker:
             message = check(formula, reference, optional)
             code = _CODES[root]
             return Problem(formula.path, code, message) if message else None
-        if root in (self._visibility.caught(formula.step) or ()):
+        if self._can_have_caught(formula, root):
             return None
         names = sorted({*known, *local})
         return Problem(
@@ -98,11 +98,22 @@ class NameChecker:
         return None
 
     def _vars(self, formula: Formula, reference: Reference, optional: bool) -> str | None:
-        if len(reference) < 2 or reference[1] in self._variables:
+        if len(reference) < 2:
             return None
+        name = reference[1]
+        places = self._variables.get(name)
+        if places is None:
+            hint = did_you_mean(name, self._variables)
+            return f'No step assigns the variable "{quote(name)}".{hint}'
+        scope = formula.step.scope if formula.step else self._outline.root
+        while (here := execution_of(scope)).parent is not None and id(here) not in places:
+            scope = here.parent.scope
+        if id(here) in places:
+            return None
+        holder = next(place.parent for place in places.values() if place.parent is not None)
         return (
-            f'No step assigns the variable "{quote(reference[1])}".'
-            f"{did_you_mean(reference[1], self._variables)}"
+            f'The variable "{quote(name)}" is only assigned inside the step "{holder.id}", whose '
+            "variables cannot be seen from outside; read that step's output instead."
         )
 
     def _step(self, formula: Formula, reference: Reference, optional: bool) -> str | None:
@@ -133,9 +144,15 @@ class NameChecker:
         )
 
     def _error(self, formula: Formula, reference: Reference, optional: bool) -> str | None:
-        if self._visibility.caught(formula.step) is not None:
+        if self._can_have_caught(formula) or (
+            formula.step and not self._visibility.is_reachable(formula.step)
+        ):
             return None
-        return 'The name "error" exists only in steps that a "catch" leads to.'
+        return 'The name "error" exists only in steps that a "catch" leads to, and in a "finally".'
+
+    def _can_have_caught(self, formula: Formula, name: str = "") -> bool:
+        done = formula.sees_own_output
+        return self._visibility.can_have_caught(formula.step, name, done=done)
 
     def _secrets(self, formula: Formula, reference: Reference, optional: bool) -> str | None:
         if not formula.secrets:
@@ -155,13 +172,16 @@ _CODES = {
 }
 
 
-def _assigned_variables(outline: Outline) -> frozenset[str]:
-    names: set[str] = set()
+def _assigned_variables(outline: Outline) -> dict[str, dict[int, Scope]]:
+    """By variable, the scopes (by identity) in whose executions some step assigns it."""
+    found: dict[str, dict[int, Scope]] = {}
     for step in outline.steps:
         assign = step.raw.get("assign")
-        if isinstance(assign, dict):
-            names.update(name for name in assign if isinstance(name, str))
-    return frozenset(names)
+        for name in assign if isinstance(assign, dict) else ():
+            if isinstance(name, str):
+                place = execution_of(step.scope)
+                found.setdefault(name, {})[id(place)] = place
+    return found
 
 
 def _closed_properties(schema: object) -> dict[str, Any] | None:

@@ -17,6 +17,8 @@ from workflows.definition.literals import find_literal_problems
 from workflows.definition.names import NameChecker
 from workflows.definition.outline import MAX_SCOPE_DEPTH, Outline, read_outline
 from workflows.definition.paths import join
+from workflows.definition.placement import find_placement_problems
+from workflows.definition.redaction import find_redact_problems
 from workflows.definition.runnable import find_not_runnable
 from workflows.definition.schema_checks import check_schema
 from workflows.definition.schemas import kind_of
@@ -32,7 +34,8 @@ def validate_definition(document: object, *, catalog: ActionCatalog) -> list[Pro
     """What is wrong with a definition; empty when it may be saved and run.
 
     Never raises for any document. Findings come in a stable order: text and numbers that cannot
-    be stored, shape, flow, expressions, literals, actions, schemas, what this release cannot run.
+    be stored, shape, flow, expressions, literals and where fields stand, actions, schemas, what
+    this release cannot run.
     At most 200 are returned, with a last one (`definition.more`) that says so. A document that is
     no object, or outside the bounds of size or nesting, gets that finding alone.
     """
@@ -91,6 +94,8 @@ def _findings(
     yield from find_flow_problems(outline, visibility)
     yield from NameChecker(document, outline, visibility).problems()
     yield from find_literal_problems(outline)
+    yield from find_placement_problems(outline)
+    yield from find_redact_problems(document, outline)
     if catalog is not None:
         yield from find_action_problems(outline, catalog)
     yield from _schema_problems(document, outline)

@@ -12,11 +12,23 @@ from workflows.definition.outline import Outline, Scope, Step
 _TRANSPARENT = ("group", "finally")
 
 
+def execution_of(scope: Scope) -> Scope:
+    """The scope whose steps and variables form one execution: the document's own steps, those of
+    a map's item or those of a parallel branch.
+    """
+    while scope.kind in _TRANSPARENT and scope.parent is not None:
+        scope = scope.parent.scope
+    return scope
+
+
 class Visibility:
     """Answers for one document; the graph of each scope is built once."""
 
     def __init__(self, outline: Outline) -> None:
+        self._root = outline.root
         self._flows = {id(scope): _Flow(scope) for scope in outline.scopes}
+        self._caught: dict[int, frozenset[str]] = {}
+        self._catching: dict[int, dict[str, int]] = {}
 
     def unreachable(self, scope: Scope) -> list[Step]:
         """The steps of a scope that no way leads to, in document order."""
@@ -61,18 +73,55 @@ class Visibility:
         # Both lie in the same step: only `finally` comes after the step's other scope.
         return target is not place and _within(before, here).kind == "finally"
 
-    def caught(self, step: Step | None) -> frozenset[str] | None:
-        """None when no error can have been caught before `step`, else the names it got by `as`."""
-        names: set[str] = set()
-        found = False
+    def can_have_caught(self, step: Step | None, name: str = "", *, done: bool = False) -> bool:
+        """Whether an error can have been caught, under this name if one is given, before `step`.
+
+        step: None is the end of the document. done: `step` itself has ended too.
+        """
+        if step is None:
+            return name in self._caught_in(self._root)
         while step is not None:
             flow = self._flows[id(step.scope)]
-            for position, name in flow.catches:
-                if position == step.position or flow.ancestors[step.position] >> position & 1:
-                    found = True
-                    names.update({name} if name else ())
-            step = step.scope.parent
-        return frozenset(names) if found else None
+            own = 1 << step.position
+            seen = flow.ancestors[step.position]
+            if flow.caught_at.get(name, 0) & (seen | own):
+                return True
+            ended = seen | own if done else seen
+            if self._holders(step.scope).get(name, 0) & ended:
+                return True
+            if step.scope.kind == "finally" and (not name or self._body_caught(step.scope, name)):
+                return True
+            step, done = step.scope.parent, False
+        return False
+
+    def _body_caught(self, last: Scope, name: str) -> bool:
+        """Whether the steps of a group can have caught an error before its `finally`."""
+        assert last.parent is not None
+        return any(name in self._caught_in(s) for s in last.parent.scopes if s is not last)
+
+    def _caught_in(self, scope: Scope) -> frozenset[str]:
+        """The names under which a scope, with the groups in it, catches errors; empty for any."""
+        found = self._caught.get(id(scope))
+        if found is None:
+            own = self._flows[id(scope)].caught_at
+            found = self._caught[id(scope)] = frozenset((*own, *self._holders(scope)))
+        return found
+
+    def _holders(self, scope: Scope) -> dict[str, int]:
+        """Bit masks of the groups of a scope in which errors are caught, by name."""
+        found = self._catching.get(id(scope))
+        if found is None:
+            found = self._catching[id(scope)] = {}
+            for step in scope.steps:
+                names = {
+                    name
+                    for inner in step.scopes
+                    if inner.kind in _TRANSPARENT
+                    for name in self._caught_in(inner)
+                }
+                for name in names:
+                    found[name] = found.get(name, 0) | 1 << step.position
+        return found
 
 
 class _Flow:
@@ -89,18 +138,26 @@ class _Flow:
         return self._graph.ancestors()
 
     @cached_property
-    def catches(self) -> list[tuple[int, str]]:
-        """Position of the step that each `catch` entry of the scope leads to, and its `as`."""
+    def caught_at(self) -> dict[str, int]:
+        """By the name of a caught error, and by the empty one for any: a bit mask of the
+        positions that such a `catch` leads to. One that leads nowhere is reported elsewhere and
+        counts as leading to every step.
+        """
         positions = self._scope.positions()
-        found: set[tuple[int, str]] = set()
+        everywhere = (1 << len(self._scope.steps)) - 1
+        found: dict[str, int] = {}
         for step in self._scope.steps:
             entries = step.raw.get("catch")
             for entry in entries if isinstance(entries, list) else []:
-                target = entry.get("next") if isinstance(entry, dict) else None
-                if isinstance(target, str) and target != END and target in positions:
-                    name = entry.get("as")
-                    found.add((positions[target], name if isinstance(name, str) else ""))
-        return sorted(found)
+                if not isinstance(entry, dict):
+                    continue
+                target, name = entry.get("next"), entry.get("as")
+                mask = 0 if target == END else everywhere
+                if isinstance(target, str) and target in positions:
+                    mask = 1 << positions[target]
+                for key in {"", name if isinstance(name, str) else ""}:
+                    found[key] = found.get(key, 0) | mask
+        return found
 
 
 def _places(step: Step | None) -> dict[int, Step]:
