@@ -68,15 +68,19 @@ class ReadOnlyAdmin(ModelAdmin):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     required_permission = Permission.AUDIT_VIEW
-    list_display = ("moment", "actor_name", "action", "target", "address")
+    list_display = ("moment", "who", "action", "target", "address")
     list_display_links = ("moment",)
     list_filter = ("action", "target_type", "actor_kind")
     search_fields = ("actor_name", "target_name", "=target_id", "=request_id")
     search_help_text = "Person, target, its id, request id"
     fields = (
-        *("moment", "action", "actor_name", "actor_kind", "target", "target_type", "target_id"),
+        *("moment", "action", "who", "actor_kind", "target", "target_type", "target_id"),
         *("before_json", "after_json", "address", "request_id"),
     )
+
+    @admin.display(description="Who")
+    def who(self, entry: AuditEntry) -> str:
+        return entry.actor_name
 
     @admin.display(description="Target")
     def target(self, entry: AuditEntry) -> str:
@@ -109,11 +113,18 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "first_name", "last_name", "is_active", "is_staff", "last_login")
+    list_display = ("username", "roles", "is_active", "is_staff", "is_superuser", "last_login")
     list_filter = ("is_active", "is_staff", "groups")
     readonly_fields = ("last_login", "date_joined")
     # The two-column chooser is wider than the page.
     filter_horizontal = ()
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @admin.display(description="Roles and groups")
+    def roles(self, user: User) -> str:
+        return ", ".join(group.name for group in user.groups.all())
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
@@ -215,7 +226,11 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
 
     @admin.display(description="People")
     def members(self, group: Group) -> int:
-        return group.user_set.count()
+        people: int = group.people  # type: ignore[attr-defined]
+        return people
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Group]:
+        return super().get_queryset(request).annotate(people=models.Count("user"))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
