@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -27,9 +27,31 @@ def record(
     decimals, which are kept as text. Secrets do not belong here. The row commits or rolls back
     with the caller's transaction.
     """
+    entry = _entry(actor, action, target, before, after)
+    entry.save(force_insert=True)
+    return entry
+
+
+def record_many(
+    *,
+    actor: Actor,
+    action: str,
+    changes: Iterable[tuple[models.Model, Mapping[str, Any] | None, Mapping[str, Any] | None]],
+) -> None:
+    """`record` for the same action on many targets, each with its before and after."""
+    AuditEntry.objects.bulk_create(_entry(actor, action, *change) for change in changes)
+
+
+def _entry(
+    actor: Actor,
+    action: str,
+    target: models.Model,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> AuditEntry:
     if target.pk is None:
         raise ValueError(f"{action}: an unsaved {target._meta.label} cannot be audited")
-    return AuditEntry.objects.create(
+    return AuditEntry(
         actor_kind=actor.kind,
         actor_id="" if actor.id is None else str(actor.id),
         actor_name=actor.name[:200],

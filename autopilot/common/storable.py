@@ -18,6 +18,16 @@ def text(value: str) -> str:
     return "".join(REPLACEMENT if "\ud800" <= char <= "\udfff" else char for char in cleaned)
 
 
+def is_storable(value: Any, limit: int) -> bool:
+    """Whether it is a text of at most `limit` characters that PostgreSQL takes as it is."""
+    return (
+        isinstance(value, str)
+        and len(value) <= limit
+        and "\x00" not in value
+        and (value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value))
+    )
+
+
 @overload
 def storable(value: str, *, encoder: json.JSONEncoder | None = ...) -> str: ...
 @overload

@@ -1,0 +1,169 @@
+"""What has to hold before an execution is accepted, and the row that it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from autopilot.accounts.actors import Actor
+from autopilot.common import clock
+from autopilot.common.problems import Problem
+from autopilot.common.storable import is_storable
+from executions.engine.errors import LIMIT_INPUT, VALIDATION_INPUT, EngineError
+from executions.engine.payload import encode
+from executions.engine.states import Reason
+from executions.errors import IdempotencyConflict, InputInvalid, InputTooLarge, StartInvalid
+from executions.models import Execution, Priority
+from workflows.compiled import compiled_version
+from workflows.models import Workflow, WorkflowVersion
+
+MAX_KEY_CHARS = 200
+MAX_LABELS = 20
+MAX_LABEL_CHARS = 100
+
+
+def prepare(
+    *,
+    workflow: Workflow,
+    actor: Actor,
+    input: Any = None,
+    version: str | None = None,
+    idempotency_key: str = "",
+    priority: int = Priority.NORMAL,
+    queue: str | None = None,
+    start_at: datetime | None = None,
+    labels: dict[str, str] | None = None,
+    correlation_id: str = "",
+) -> Execution:
+    """The row of an execution as asked for, not saved and still without its version.
+
+    Raises StartInvalid, InputInvalid and InputTooLarge for what can be seen without the version.
+    """
+    labels = labels or {}
+    data = {} if input is None else input
+    queue = queue or settings.AUTOPILOT_QUEUES[0]
+    _check_options(priority, queue, start_at, labels, correlation_id, idempotency_key)
+    _check_storable(data)
+    moment = start_at.isoformat() if start_at else None
+    request = [version, data, int(priority), queue, moment, labels, correlation_id]
+    now = clock.now()
+    is_later = start_at is not None and start_at > now
+    return Execution(
+        workflow=workflow,
+        reason=(Reason.SCHEDULED if is_later else Reason.QUEUED).value,
+        input=data,
+        queue=queue,
+        priority=priority,
+        runnable_at=start_at if is_later else now,
+        started_by_id=actor.id,
+        principal=f"{actor.kind.value}:{actor.id or actor.name}"[:150],
+        idempotency_key=idempotency_key,
+        request_hash=_hash(request) if idempotency_key else "",
+        correlation_id=correlation_id,
+        labels=labels,
+        created_at=now,
+        start_at=start_at,
+        transition_seq=1,
+    )
+
+
+def earlier_of(execution: Execution) -> Execution | None:
+    """The execution that was accepted for this key before; raises if it was another request."""
+    if not execution.idempotency_key:
+        return None
+    earlier: Execution | None = Execution.objects.filter(
+        workflow_id=execution.workflow_id,
+        principal=execution.principal,
+        idempotency_key=execution.idempotency_key,
+    ).first()
+    if earlier is not None and earlier.request_hash != execution.request_hash:
+        raise conflict_with(earlier)
+    return earlier
+
+
+def conflict_with(earlier: Execution) -> IdempotencyConflict:
+    """The refusal of a request whose key belongs to another one."""
+    message = f"The idempotency key was used for execution {earlier.pk}, with a different request."
+    problem = Problem("$.idempotency_key", IdempotencyConflict.code, message)
+    return IdempotencyConflict(message, details=[problem])
+
+
+def _hash(parts: list[Any]) -> str:
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_storable(data: Any) -> None:
+    try:
+        encode(
+            data,
+            limit=settings.AUTOPILOT["MAX_INPUT_BYTES"],
+            what="The input",
+            code=VALIDATION_INPUT,
+            size_code=LIMIT_INPUT,
+        )
+    except EngineError as error:
+        problem = Problem("$.input", error.info.code, error.info.message)
+        refusal = InputTooLarge if error.info.code == LIMIT_INPUT else InputInvalid
+        raise refusal(error.info.message, details=[problem]) from None
+
+
+def check_schema(version: WorkflowVersion, data: Any) -> None:
+    """Raises InputInvalid where the input breaks the version's input schema."""
+    schema = compiled_version(version.pk).input_schema
+    problems = schema.problems(data, root="$.input") if schema else []
+    if problems:
+        raise InputInvalid(details=problems)
+
+
+def _check_options(
+    priority: int,
+    queue: str,
+    start_at: datetime | None,
+    labels: dict[str, str],
+    correlation_id: str,
+    idempotency_key: str,
+) -> None:
+    problems: list[Problem] = []
+
+    def wrong(path: str, message: str) -> None:
+        problems.append(Problem(path, "invalid", message))
+
+    if priority not in Priority.values:
+        wrong("$.priority", "The priority is 0 (low), 1 (normal), 2 (high) or 3 (urgent).")
+    if queue not in settings.AUTOPILOT_QUEUES:
+        known = ", ".join(settings.AUTOPILOT_QUEUES)
+        wrong("$.queue", f"There is no queue {queue!r:.80}; the queues are {known}.")
+    if start_at is not None and start_at.tzinfo is None:
+        wrong("$.start_at", "The moment needs a time zone, such as 2030-01-31T12:00:00Z.")
+    elif start_at is not None and not 1970 < start_at.year < 9000:
+        wrong("$.start_at", "The moment is out of range.")
+    if not _are_labels(labels):
+        wrong(
+            "$.labels",
+            f"Labels are at most {MAX_LABELS} names with texts of at most {MAX_LABEL_CHARS} "
+            "characters.",
+        )
+    for path, value in (
+        ("$.correlation_id", correlation_id),
+        ("$.idempotency_key", idempotency_key),
+    ):
+        if not is_storable(value, MAX_KEY_CHARS):
+            wrong(path, f"A text of at most {MAX_KEY_CHARS} characters was expected.")
+    if problems:
+        raise StartInvalid(problems[0].message, details=problems)
+
+
+def _are_labels(labels: Any) -> bool:
+    return (
+        isinstance(labels, dict)
+        and len(labels) <= MAX_LABELS
+        and all(
+            is_storable(name, MAX_LABEL_CHARS) and is_storable(value, MAX_LABEL_CHARS)
+            for name, value in labels.items()
+        )
+    )
