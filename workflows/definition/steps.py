@@ -83,14 +83,14 @@ class Retry(Model):
         first = self.first_pause.total_seconds()
         if self.longest_pause < self.first_pause:
             message = (
-                f'"max_interval" must be at least the first pause ("initial_interval"), '
-                f"which is {first:g} seconds."
+                '"max_interval" must be at least the first pause ("initial_interval"), '
+                f"which is {first:g} s."
             )
             raise refuse("retry.max_interval", message, "max_interval")
         if self.max_attempts > 1 and self.budget is not None and self.budget < self.first_pause:
             message = (
                 f'The "budget" is over before the second attempt: the first pause alone '
-                f'("initial_interval") is {first:g} seconds.'
+                f'("initial_interval") is {first:g} s.'
             )
             raise refuse("retry.budget", message, "budget")
         return self
