@@ -96,3 +96,21 @@ def test_the_drawing_has_all_scopes() -> None:
         ],
     }
     assert to_graph({"steps": [3, None, {}]})["nodes"][0]["id"] == "step_1"
+
+
+def test_a_catch_is_a_way_labelled_with_what_it_catches() -> None:
+    entries = [
+        {"errors": ["http.5xx", "timeout.step"], "next": "c", "as": "problem"},
+        {"errors": ["*"], "next": "end"},
+        {"errors": ["limit.*"], "next": "a"},
+    ]
+    built = graph(noop(id="a", catch=entries), noop(id="b", next="end"), noop(id="c"))
+    assert built.edges() == [
+        Edge("a", "b", EdgeKind.FLOW),
+        Edge("a", "c", EdgeKind.CATCH, "http.5xx, timeout.step"),
+        Edge("a", None, EdgeKind.CATCH, "*"),
+        Edge("a", "a", EdgeKind.LOOP, "limit.*"),
+        Edge("b", None, EdgeKind.FLOW),
+        Edge("c", None, EdgeKind.FLOW),
+    ]
+    assert built.reachable() == {0, 1, 2}
