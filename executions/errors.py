@@ -46,3 +46,15 @@ class ExecutionNotFound(NotFound):
     """There is no such execution, or you may not see it."""
 
     code = "execution.not_found"
+
+
+class BulkNothing(Invalid):
+    """Nothing matches, so nothing was done."""
+
+    code = "bulk.nothing"
+
+
+class BulkTooMany(Invalid):
+    """More executions match than one call may touch."""
+
+    code = "bulk.too_many"

@@ -185,7 +185,7 @@ def pending_of(executions: Iterable[Execution]) -> dict[int, list[str]]:
     if seen:
         messages = InboxMessage.objects.filter(
             execution__in=list(seen), seq__gt=min(seen.values())
-        ).order_by("execution", "seq")
+        ).order_by("execution_id", "seq")
         for pk, seq, kind in messages.values_list("execution_id", "seq", "kind"):
             if seq > seen[pk]:
                 pending[pk].append(kind)

@@ -134,7 +134,7 @@ def _wishes(executions: Iterable[Execution]) -> dict[int, list[Wish]]:
     if seen:
         messages = InboxMessage.objects.filter(
             execution__in=list(seen), seq__gt=min(seen.values())
-        ).order_by("execution", "seq")
+        ).order_by("execution_id", "seq")
         rows = messages.values_list("execution_id", "seq", "kind", "actor", "created_at")
         for pk, seq, kind, actor, at in rows:
             if seq > seen[pk]:

@@ -1,0 +1,414 @@
+"""Services for many executions at once: start them, look at what a verb would touch, ask them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import structlog
+from django.db import IntegrityError, OperationalError, transaction
+
+from autopilot.accounts import audit
+from autopilot.accounts.actors import Actor
+from autopilot.accounts.roles import Permission
+from autopilot.common.errors import DomainError, Unavailable
+from autopilot.common.problems import Problem
+from autopilot.common.words import count_words, plural
+from executions.accepting import check_schema, conflict_with, prepare
+from executions.asking import Answer, ask, transition_of
+from executions.engine.events import Verb
+from executions.engine.states import TRANSITIONS, Reason, State
+from executions.errors import (
+    BulkNothing,
+    BulkTooMany,
+    ExecutionNotFound,
+    IdempotencyConflict,
+    StartInvalid,
+)
+from executions.models import Execution, StateTransition
+from executions.querysets import ExecutionQuerySet
+from executions.reads import StateCount, state_counts
+from executions.runtime import dispatch
+from executions.services import Started
+from workflows.models import Workflow, WorkflowVersion
+from workflows.services import resolve_version
+
+log = structlog.get_logger(__name__)
+
+MAX_STARTS = 1_000
+MAX_TOUCHED = 10_000
+BATCH = 500
+SAMPLE = 20
+# Every problem has its place, but not without end.
+MAX_PROBLEMS = 100
+TRIES = 3
+
+
+# Starting --------------------------------------------------------------------------------------
+
+
+def start_many(
+    *, workflow: Workflow, actor: Actor, requests: Sequence[Mapping[str, Any]]
+) -> list[Started]:
+    """Accept up to MAX_STARTS executions of `workflow` in one transaction: all of them or none.
+
+    requests: each what `start_execution` takes, without workflow and actor. Answers in the same
+    order. A key that was used before for the same request answers the first execution, as it
+    would alone. One audit entry names all the executions that were made.
+    Raises PermissionDenied; StartInvalid with every problem at `$.requests[3]...`;
+    IdempotencyConflict if keys that belong to other requests are all that is wrong.
+    """
+    actor.require(Permission.EXECUTION_START)
+    if not 1 <= len(requests) <= MAX_STARTS:
+        message = f"One call starts 1 to {MAX_STARTS:,} executions, not {len(requests):,}."
+        raise StartInvalid(message, details=[Problem("$.requests", "bulk.size", message)])
+    batch = _Batch(workflow, actor)
+    for index, request in enumerate(requests):
+        batch.add(index, request)
+    batch.settle()
+    return batch.accept()
+
+
+class _Batch:
+    """Requests on their way to become executions."""
+
+    def __init__(self, workflow: Workflow, actor: Actor) -> None:
+        self._workflow = workflow
+        self._actor = actor
+        self._rows: dict[int, Execution] = {}
+        self._asked_versions: dict[int, str | None] = {}
+        self._earlier: dict[int, Execution] = {}
+        self._versions: dict[str | None, WorkflowVersion | DomainError] = {}
+        self._problems: list[Problem] = []
+        self._by_key: dict[str, int] = {}
+
+    def add(self, index: int, request: Mapping[str, Any]) -> None:
+        """Take the request in, or note what is wrong with it."""
+        try:
+            row = prepare(workflow=self._workflow, actor=self._actor, **request)
+        except DomainError as error:
+            self._note(index, error)
+            return
+        key = row.idempotency_key
+        if key and key in self._by_key:
+            first = self._by_key[key]
+            message = f"$.requests[{first}] has the same key; each needs one of its own."
+            self._problems.append(
+                Problem(f"$.requests[{index}].idempotency_key", "idempotency.repeated", message)
+            )
+            return
+        if key:
+            self._by_key[key] = index
+        self._rows[index] = row
+        self._asked_versions[index] = request.get("version")
+
+    def settle(self) -> None:
+        """Find those that were accepted before, check the others. Raises if anything is wrong."""
+        self._find_earlier()
+        for index, row in self._rows.items():
+            if index in self._earlier:
+                continue
+            try:
+                row.version = self._version(self._asked_versions[index])
+                check_schema(row.version, row.input)
+            except DomainError as error:
+                if any(each.path == "$.workflow" for each in error.details):
+                    raise  # nothing is published: that is not about one of them
+                self._note(index, error)
+        if self._problems:
+            raise self._refusal()
+
+    def accept(self) -> list[Started]:
+        """Insert what is new; another caller may be inserting the same keys at this moment."""
+        for _ in range(TRIES):
+            try:
+                with transaction.atomic():
+                    self._insert([row for i, row in self._rows.items() if i not in self._earlier])
+                break
+            except IntegrityError:
+                known = len(self._earlier)
+                self._find_earlier()
+                if self._problems:
+                    raise self._refusal() from None
+                if len(self._earlier) == known:
+                    raise
+        else:
+            raise Unavailable("The same keys are being used elsewhere right now; try again.")
+        return [
+            Started(self._earlier[index], created=False)
+            if index in self._earlier
+            else Started(row, created=True)
+            for index, row in sorted(self._rows.items())
+        ]
+
+    def _find_earlier(self) -> None:
+        if not self._by_key:
+            return
+        index_of = self._by_key
+        principal = next(iter(self._rows.values())).principal
+        for earlier in Execution.objects.filter(
+            workflow=self._workflow, principal=principal, idempotency_key__in=list(index_of)
+        ):
+            index = index_of[earlier.idempotency_key]
+            if index in self._earlier:
+                continue
+            if earlier.request_hash != self._rows[index].request_hash:
+                self._note(index, conflict_with(earlier))
+            else:
+                self._earlier[index] = earlier
+
+    def _version(self, asked: str | None) -> WorkflowVersion:
+        if asked not in self._versions:
+            try:
+                self._versions[asked] = resolve_version(workflow=self._workflow, version=asked)
+            except DomainError as error:
+                self._versions[asked] = error
+        found = self._versions[asked]
+        if isinstance(found, DomainError):
+            raise found
+        return found
+
+    def _note(self, index: int, error: DomainError) -> None:
+        place = f"$.requests[{index}]"
+        self._problems += [
+            Problem(place + each.path.removeprefix("$"), each.code, each.message)
+            for each in error.details or (Problem("$", error.code, error.message),)
+        ]
+
+    def _refusal(self) -> DomainError:
+        problems = self._problems
+        kind = (
+            IdempotencyConflict
+            if all(each.code == IdempotencyConflict.code for each in problems)
+            else StartInvalid
+        )
+        shown = f", the first {MAX_PROBLEMS} of them" if len(problems) > MAX_PROBLEMS else ""
+        message = (
+            f"{problems[0].path}: {problems[0].message} Nothing was started."
+            if len(problems) == 1
+            else f"The requests have {len(problems):,} problems; see details{shown}. "
+            "Nothing was started."
+        )
+        return kind(message, details=problems[:MAX_PROBLEMS])
+
+    def _insert(self, rows: list[Execution]) -> None:
+        if not rows:
+            return
+        for row in rows:
+            row.pk = None  # a try before this one may have been rolled back
+        Execution.objects.bulk_create(rows)
+        StateTransition.objects.bulk_create(
+            transition_of(row, source="", actor=self._actor, now=row.created_at) for row in rows
+        )
+        audit.record(
+            actor=self._actor,
+            action="execution.many_started",
+            target=self._workflow,
+            after={
+                "versions": sorted({row.version.version for row in rows}),
+                "count": len(rows),
+                "executions": [row.pk for row in rows],
+            },
+        )
+        for queue in sorted({row.queue for row in rows if row.reason == Reason.QUEUED}):
+            transaction.on_commit(partial(dispatch.ring, queue), robust=True)
+
+
+# Asking ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which executions are meant.
+
+    rows: those the actor may see, narrowed by what was asked for. ids: if they were named one by
+    one; each gets a result then, also what can't be asked or isn't there. Without ids only those
+    in a state that the verb can be asked in are touched.
+    """
+
+    rows: ExecutionQuerySet
+    ids: tuple[int, ...] | None = None
+
+    @classmethod
+    def of_ids(cls, ids: Sequence[int], *, actor: Actor) -> Selection:
+        """These, each once. Raises BulkTooMany."""
+        unique = tuple(dict.fromkeys(ids))
+        if len(unique) > MAX_TOUCHED:
+            raise _too_many(f"{len(unique):,} ids were given")
+        rows = Execution.objects.visible_to(actor).filter(pk__in=unique)
+        return cls(rows, unique)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a verb would touch.
+
+    count: how many, exact up to MAX_TOUCHED, beyond it `is_capped`. by_state: everything that was
+    meant. sample: the oldest few of those that would be touched. missing: ids that are not there.
+    """
+
+    verb: Verb
+    count: int
+    is_capped: bool
+    by_state: dict[str, StateCount]
+    sample: list[Execution]
+    missing: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of the verb for one execution.
+
+    outcome: `done`; `pending`, it is asked and a worker sees to it; `refused`, with a code.
+    """
+
+    id: int
+    outcome: str
+    state: str = ""
+    code: str = ""
+    message: str = ""
+
+
+_WORDS: Mapping[Verb, tuple[str, str]] = {
+    Verb.PAUSE: ("pause", "paused"),
+    Verb.RESUME: ("resume", "resumed"),
+    Verb.CANCEL: ("cancel", "cancelled"),
+}
+
+
+def suitable(verb: Verb) -> frozenset[State]:
+    """The states in which the verb can be asked, out of the one table of transitions."""
+    return frozenset(row.source for row in TRANSITIONS if row.action == verb.value)
+
+
+def preview(*, verb: Verb, selection: Selection, actor: Actor) -> Preview:
+    """What the verb would touch right now; nothing is changed. Raises PermissionDenied."""
+    actor.require(Permission.EXECUTION_CONTROL)
+    counts = state_counts(selection.rows, cap=MAX_TOUCHED)
+    by_state = {state: each for state, each in counts.items() if each.count}
+    touched = [by_state[state] for state in suitable(verb) if state in by_state]
+    count = sum(each.count for each in touched)
+    is_capped = count > MAX_TOUCHED or any(each.is_capped for each in touched)
+    found = sum(each.count for each in by_state.values())
+    missing = len(selection.ids) - found if selection.ids is not None else 0
+    sample = _touched(selection, verb).select_related("workflow").order_by("pk")[:SAMPLE]
+    return Preview(
+        verb=verb,
+        count=min(count, MAX_TOUCHED),
+        is_capped=is_capped,
+        by_state=by_state,
+        sample=list(sample.only("id", "state", "created_at", "workflow__slug")),
+        missing=missing,
+        sentence=_sentence(verb, MAX_TOUCHED + 1 if is_capped else count, by_state, missing),
+    )
+
+
+def apply(
+    *, verb: Verb, selection: Selection, actor: Actor, reason: str = ""
+) -> Iterator[list[Result]]:
+    """Ask the verb of all that are meant, oldest first, batch by batch; every batch is durable
+    when its results come.
+
+    Before the first batch everything that would refuse the whole is raised: PermissionDenied,
+    BulkNothing, BulkTooMany, StartInvalid for the reason.
+    """
+    actor.require(Permission.EXECUTION_CONTROL)
+    ids = _ids(verb, selection, actor)
+    check = ask(ids=(), verb=verb, actor=actor, reason=reason)
+    assert not check
+    return _in_batches(ids, verb, selection, actor, reason)
+
+
+def _ids(verb: Verb, selection: Selection, actor: Actor) -> list[int]:
+    if selection.ids is not None:
+        if not selection.ids:
+            raise BulkNothing("No ids were given, so nothing was done.")
+        return sorted(selection.ids)
+    keys = _touched(selection, verb).order_by("pk").values_list("pk", flat=True)
+    ids = list(keys[: MAX_TOUCHED + 1])
+    if not ids:
+        seen = preview(verb=verb, selection=selection, actor=actor)
+        raise BulkNothing(f"{seen.sentence} Nothing was done.")
+    if len(ids) > MAX_TOUCHED:
+        raise _too_many("the filter matches more")
+    return ids
+
+
+def _touched(selection: Selection, verb: Verb) -> ExecutionQuerySet:
+    return selection.rows.filter(state__in=[state.value for state in suitable(verb)])
+
+
+def _in_batches(
+    ids: list[int], verb: Verb, selection: Selection, actor: Actor, reason: str
+) -> Iterator[list[Result]]:
+    rest = iter(ids)
+    while batch := list(islice(rest, BATCH)):
+        visible = batch
+        if selection.ids is not None:
+            named = selection.rows.filter(pk__in=batch).order_by("pk")
+            visible = list(named.values_list("pk", flat=True))
+        answers = _ask(visible, verb, actor, reason)
+        yield [_result(pk, answers.get(pk) or _MISSING) for pk in batch]
+
+
+_MISSING = Answer(refusal=ExecutionNotFound())
+
+
+def _ask(ids: list[int], verb: Verb, actor: Actor, reason: str) -> dict[int, Answer]:
+    """One batch in one transaction. What the database was too busy for is refused, not lost
+    sight of: the batches before it have been done."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            return ask(ids=ids, verb=verb, actor=actor, reason=reason)
+        except OperationalError as error:
+            log.warning("bulk.batch_failed", verb=verb.value, attempt=attempt, error=str(error))
+            if transaction.get_connection().in_atomic_block:
+                raise
+    busy = Unavailable("The database was too busy; nothing was done with this one. Ask again.")
+    return dict.fromkeys(ids, Answer(refusal=busy))
+
+
+def _result(pk: int, answer: Answer) -> Result:
+    row = answer.execution
+    if row is not None:
+        return Result(pk, "pending" if row.inbox_seq > row.seen_seq else "done", row.state)
+    refusal = answer.refusal or Unavailable()
+    return Result(pk, "refused", "", refusal.code, refusal.message)
+
+
+def outcome_sentence(verb: Verb, counts: Counter[str]) -> str:
+    """`12 paused, 3 asked to pause, 1 refused.`"""
+    infinitive, past = _WORDS[verb]
+    words = {"done": past, "pending": f"asked to {infinitive}", "refused": "refused"}
+    parts = [f"{counts[each]:,} {word}" for each, word in words.items() if counts[each]]
+    return f"{', '.join(parts)}." if parts else "Nothing was done."
+
+
+def _sentence(verb: Verb, count: int, by_state: Mapping[str, StateCount], missing: int) -> str:
+    past = _WORDS[verb][1]
+    unknown = f"{plural(missing, 'id')} {'is' if missing == 1 else 'are'} unknown"
+    if not by_state:
+        return f"No execution matches{f': {unknown}' if missing else ''}."
+    noun = "execution" if count == 1 else "executions"
+    text = f"{count_words(count, MAX_TOUCHED)} {noun} would be {past}"
+    others = [
+        f"{each} {state}" for state, each in by_state.items() if State(state) not in suitable(verb)
+    ]
+    if others:
+        text += f"; what else matches can't be {past}: {', '.join(others)}"
+    if missing:
+        text += f"; {unknown}"
+    return f"{text}."
+
+
+def _too_many(what: str) -> BulkTooMany:
+    message = (
+        f"One call touches at most {MAX_TOUCHED:,} executions, and {what}: narrow it, "
+        "for example by a time."
+    )
+    return BulkTooMany(message)
