@@ -19,12 +19,19 @@ TARGETS = (
     ("W2", "p50_ms", 30.0, False),
     ("W4", "idle_worker_mb", 120.0, False),
 )
+CPU = (
+    ("CPU ms per execution, all", "cpu_ms", ".1f"),
+    ("  worker processes", "cpu_worker_ms", ".1f"),
+    ("  PostgreSQL", "cpu_postgres_ms", ".1f"),
+    ("  submitters", "cpu_submit_ms", ".1f"),
+)
 ROWS = {
     "W1": (
         ("executions/s", "executions_per_s", ",.0f"),
         ("steps/s, first submit to last end", "steps_per_s", ",.0f"),
         ("steps per commit/s", "steps_per_commit", ".2f"),
         ("submitted/s", "submits_per_s", ",.0f"),
+        *CPU,
     ),
     "W1L": (
         ("steps/s, steady state", "window_steps_per_s", ",.0f"),
@@ -32,6 +39,7 @@ ROWS = {
         ("steps/s, whole run", "steps_per_s", ",.0f"),
         ("steps per commit/s, whole run", "steps_per_commit", ".2f"),
         ("submitted/s", "submits_per_s", ",.0f"),
+        *CPU,
     ),
     "W2": (
         ("p50, ms", "p50_ms", ".1f"),

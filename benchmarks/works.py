@@ -138,11 +138,11 @@ def figures(run: Run) -> dict[str, float]:
     names: tuple[str, ...]
     if run.work == "W1":
         names = ("executions_per_s", "steps_per_s", "submits_per_s", "submit_limited")
-        found = {name: result[name] for name in names}
+        found = {name: result[name] for name in names} | _cpu_ms(result)
         return {**found, "steps_per_commit": result["steps_per_s"] / run.commits_per_s}
     if run.work == "W1L":
         names = ("window_steps_per_s", "steps_per_s", "submits_per_s", "submit_limited")
-        found = {name: result[name] for name in names}
+        found = {name: result[name] for name in names} | _cpu_ms(result)
         return {
             **found,
             "executions_per_s": result["window_steps_per_s"] / STEPS,
@@ -160,6 +160,13 @@ def figures(run: Run) -> dict[str, float]:
         "idle_mb": sum(idle["worker"]) + sum(idle["web"]),
         "peak_mb": sum(peak["worker"]) + sum(peak["web"]),
     }
+
+
+def _cpu_ms(result: dict[str, Any]) -> dict[str, float]:
+    """Milliseconds of CPU per execution: what hardly moves when the machine is shared."""
+    taken: dict[str, float] = result["cpu_seconds"]
+    each = {f"cpu_{role}_ms": value * 1000 / result["executions"] for role, value in taken.items()}
+    return {**each, "cpu_ms": sum(each.values())}
 
 
 def medians(runs: list[Run]) -> dict[str, float]:
