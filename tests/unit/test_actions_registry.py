@@ -10,7 +10,7 @@ import pytest
 from django.apps import AppConfig
 from pydantic import BaseModel
 
-from workflows.actions.base import Action
+from workflows.actions.base import Action, ActionError, BuiltinError
 from workflows.actions.context import Context
 from workflows.actions.registry import ActionRegistrationError, ActionRegistry, _import_actions
 
@@ -172,3 +172,17 @@ def test_a_syntax_error_is_named_too(app: AppConfig) -> None:
     (Path(app.path) / "actions.py").write_text("def broken(:\n")
     with pytest.raises(ActionRegistrationError, match="SyntaxError"):
         _import_actions(app)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ActionError("http.404", "m"), "action.http.404"),
+        (BuiltinError("http.404", "m"), "http.404"),
+        (BuiltinError("odd code!", "m"), "odd_code"),
+        (BuiltinError("", "m"), "Error"),
+    ],
+)
+def test_only_built_in_actions_raise_codes_of_the_language(error: ActionError, code: str) -> None:
+    assert error.code == code
+    assert str(error) == f"{code}: m"

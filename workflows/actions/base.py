@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
@@ -17,7 +17,8 @@ from workflows.actions.problems import has_template, problems_of
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 MAX_NAME_LENGTH = 100
 
-_PREFIX = "action."
+SAVING: Mapping[str, bool] = {"saving": True}
+
 _ODD_IN_CODE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -31,6 +32,8 @@ class ActionError(Exception):
     details: plain JSON that helps to find the cause.
     """
 
+    prefix: ClassVar[str] = "action."
+
     def __init__(
         self,
         code: str,
@@ -41,7 +44,7 @@ class ActionError(Exception):
     ) -> None:
         # Raised in the middle of trouble: an odd code is tidied, never a second error.
         tidy = _ODD_IN_CODE.sub("_", str(code)).strip("._") or "Error"
-        self.code = tidy if tidy.startswith(_PREFIX) else _PREFIX + tidy
+        self.code = tidy if tidy.startswith(self.prefix) else self.prefix + tidy
         self.message = str(message)
         self.retryable = retryable
         self.details = details
@@ -53,6 +56,15 @@ class TerminalActionError(ActionError):
 
     def __init__(self, code: str, message: str, *, details: Any = None) -> None:
         super().__init__(code, message, retryable=False, details=details)
+
+
+class BuiltinError(ActionError):
+    """A failure of a built-in action, whose code stands by itself: `http.404`, `email.refused`.
+
+    Actions of other apps raise ActionError, so that their codes never pass for one of these.
+    """
+
+    prefix = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ class Action:
         """Every problem of `params`, with paths that start at `$` = the params themselves.
 
         partial: values that hold a `{{ template }}` are unknown before the run and not judged.
+        The schema's validators see `SAVING` as their context, for what a run has codes of its own.
         """
         if not isinstance(params, Mapping):
             if partial and has_template(params):
@@ -107,7 +120,7 @@ class Action:
         if self.schema is None:
             return []
         try:
-            self.schema.model_validate(params)
+            self.schema.model_validate(params, context=SAVING)
         except ValidationError as error:
             return problems_of(error, params, partial=partial)
         except Exception as error:  # noqa: BLE001 - a validator of somebody's app may raise anything
