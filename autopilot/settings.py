@@ -176,6 +176,7 @@ SPECTACULAR_SETTINGS = {
     # One name for each list of choices, wherever a field uses it.
     "ENUM_NAME_OVERRIDES": {
         "ExecutionState": words_of("executions.engine.states.State"),
+        "Verb": words_of("executions.engine.events.Verb"),
         "StepState": words_of("executions.engine.states.StepState"),
         "VersionState": words_of("workflows.versioning.states.VersionState"),
         "HealthState": words_of("monitoring.health.State"),
@@ -236,6 +237,18 @@ CONTENT_SECURITY_POLICIES = [
     ("/", _SELF_ONLY),
 ]
 
+# Without a host, mail is written to the process's output instead of being sent.
+EMAIL_HOST = env.text("EMAIL_HOST")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_PORT = env.integer("EMAIL_PORT", default=587)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
+# Port 465 speaks TLS from the first byte, which excludes changing to it later.
+EMAIL_USE_SSL = EMAIL_PORT == 465
+EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", default=True) and not EMAIL_USE_SSL
+EMAIL_TIMEOUT = 30
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "autopilot@localhost")
+
 LOGGING = logging_config(debug=DEBUG, level=env.text("LOG_LEVEL", "INFO").upper())
 
 # The engine's bounds and rhythms; sizes in bytes, times in seconds.
@@ -252,4 +265,6 @@ AUTOPILOT: dict[str, Any] = {
     "LINGER_SECONDS": env.number("AUTOPILOT_LINGER_SECONDS", default=2.0),
     "GRACE_SECONDS": env.number("AUTOPILOT_GRACE_SECONDS", default=10.0),
     "STEP_TIMEOUT_SECONDS": env.number("AUTOPILOT_STEP_TIMEOUT_SECONDS", default=300.0),
+    # What HTTP actions reach besides public addresses: names, addresses, networks, host:port.
+    "HTTP_ALLOW": env.words("AUTOPILOT_HTTP_ALLOW", default=[]),
 }

@@ -12,6 +12,9 @@ class WorkflowsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from workflows.actions.net.client import allow_list
         from workflows.actions.registry import autodiscover
 
         autodiscover()
+        # A wrong entry ends the start with its sentence, rather than every HTTP step of a run.
+        allow_list()

@@ -100,6 +100,9 @@ def logging_config(*, debug: bool, level: str) -> dict[str, Any]:
             # Every query at DEBUG would bury everything else.
             "django.db.backends": {"level": "INFO"},
             "asyncio": {"level": "INFO"},
+            # They write whole URLs and headers, with the keys and tokens in them.
+            "httpx": {"level": "WARNING"},
+            "httpcore": {"level": "WARNING"},
         },
     }
 

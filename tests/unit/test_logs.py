@@ -88,3 +88,9 @@ def test_events_carry_the_fields_bound_to_the_request(caplog: pytest.LogCaptureF
 def test_an_unknown_level_is_told_with_its_variable() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"LOG_LEVEL must be one of DEBUG, .*'LOUD'"):
         logging_config(debug=False, level="LOUD")
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpcore"])
+def test_libraries_that_log_urls_and_headers_stay_quiet_at_every_level(name: str) -> None:
+    config = logging_config(debug=True, level="DEBUG")
+    assert config["loggers"][name] == {"level": "WARNING"}
