@@ -88,6 +88,17 @@ class WordField(serializers.ChoiceField):
         return data
 
 
+class FlagField(serializers.BooleanField):
+    """true or false; a text or a number is neither."""
+
+    default_error_messages = {"null": "true or false was expected, not null."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("true or false was expected.", "field.type")
+        return data
+
+
 class TextsField(serializers.DictField):
     """An object whose values are texts."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from executions.api.bulk import BulkStartView, BulkVerbView
 from executions.api.views import ExecutionViewSet
 
 app_name = "executions"
@@ -11,4 +13,9 @@ app_name = "executions"
 router = SimpleRouter()
 router.register("", ExecutionViewSet, basename="execution")
 
-urlpatterns = router.urls
+# Before the router, for which they would be ids.
+urlpatterns = [
+    path("bulk-start/", BulkStartView.as_view(), name="execution-bulk-start"),
+    path("bulk/", BulkVerbView.as_view(), name="execution-bulk"),
+    *router.urls,
+]

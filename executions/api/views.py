@@ -39,13 +39,13 @@ from executions.api.serializers import (
     TransitionSerializer,
     VerbSerializer,
 )
+from executions.api.workflows import started_workflow
 from executions.engine.states import ENDED, FINAL, State, describe
 from executions.errors import ExecutionNotFound
 from executions.models import Execution, LogLine, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
 from executions.situations import situation_of, situations_of
-from workflows.definition.paths import did_you_mean, quote
-from workflows.models import Workflow
+from workflows.definition.paths import quote
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 # Makes one ascending number of a step's two, for the cursor. No step has as many attempts.
@@ -177,7 +177,7 @@ class ExecutionViewSet(StreamViewSet):
         given["idempotency_key"] = _idempotency_key(request, given)
         if "priority" in given:
             given["priority"] = PRIORITY_NAMES[given["priority"]]
-        given["workflow"] = self._workflow(given["workflow"])
+        given["workflow"] = started_workflow(given["workflow"], self.actor)
         started = services.start_execution(actor=self.actor, **given)
         execution = started.execution
         if started.created:
@@ -188,15 +188,6 @@ class ExecutionViewSet(StreamViewSet):
         )
         response["Location"] = response.data["links"]["self"]
         return response
-
-    def _workflow(self, slug: str) -> Workflow:
-        visible = Workflow.objects.visible_to(self.actor)
-        workflow: Workflow | None = visible.filter(slug=slug).first()
-        if workflow is None:
-            hint = did_you_mean(slug, visible.order_by("slug").values_list("slug", flat=True))
-            message = f'There is no workflow "{quote(slug)}", or you may not see it.{hint}'
-            raise refusal([Problem("$.workflow", "workflow.unknown", message)])
-        return workflow
 
     @extend_schema(
         operation_id="executions_steps",
