@@ -3,10 +3,12 @@
 from executions.models.execution import ENDED_VALUES, Execution, Kind, Priority
 from executions.models.history import LogLine, StateTransition, StepExecution
 from executions.models.inbox import InboxMessage
+from executions.models.state import DurableValue
 from executions.models.worker import Worker
 
 __all__ = [
     "ENDED_VALUES",
+    "DurableValue",
     "Execution",
     "InboxMessage",
     "Kind",

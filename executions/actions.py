@@ -1,0 +1,71 @@
+"""`state.get` and `state.set`: small values that outlive an execution."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from executions.engine.errors import EngineError
+from executions.values import (
+    MAX_KEY_CHARS,
+    Scope,
+    VersionConflict,
+    get_value,
+    scope_name,
+    set_value,
+)
+from workflows.actions import Context, action
+from workflows.actions.base import BuiltinError
+
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class StateGetParams(BaseModel):
+    """key: whose value; default: the value when there is none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Key
+    scope: Scope = Scope.WORKFLOW
+    default: JsonValue = None
+
+
+class StateSetParams(BaseModel):
+    """if_version: write only if the value is at this version; 0 = only if there is none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Key
+    value: JsonValue
+    scope: Scope = Scope.WORKFLOW
+    if_version: int | None = Field(default=None, ge=0, le=2**62)
+
+
+@action("state.get", schema=StateGetParams, idempotent=True)
+def state_get(params: StateGetParams, context: Context) -> dict[str, Any]:
+    """Read a value that outlives executions."""
+    kept = get_value(scope=scope_name(params.scope, context.execution_id), key=params.key)
+    value = kept.value if kept.version else params.default
+    return {"value": value, "version": kept.version, "found": kept.version > 0}
+
+
+@action("state.set", schema=StateSetParams, idempotent=True)
+def state_set(params: StateSetParams, context: Context) -> dict[str, Any]:
+    """Write a value that outlives executions."""
+    try:
+        version = set_value(
+            scope=scope_name(params.scope, context.execution_id),
+            key=params.key,
+            value=params.value,
+            if_version=params.if_version,
+            written_by=context.idempotency_key,
+        )
+    except VersionConflict as error:
+        # Trying the same again can't help: the value has to be read again first.
+        details = {"expected": params.if_version, "found": error.found}
+        raise BuiltinError(error.code, error.message, retryable=False, details=details) from None
+    except EngineError as error:
+        info = error.info
+        raise BuiltinError(info.code, info.message, retryable=False) from None
+    return {"version": version}
