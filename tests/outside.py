@@ -7,8 +7,9 @@ and the writer. `server.requests` holds what came in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -25,7 +26,7 @@ class Server:
     port: int = 0
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
-    sent: int = 0
+    open: int = 0
 
     @property
     def url(self) -> str:
@@ -83,11 +84,13 @@ async def serving(answer: Answer) -> AsyncIterator[Server]:
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
+        server.open += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while not writer.is_closing():
                 request = await _read(reader)
                 server.requests.append(request)
                 await answer(request, writer)
+        server.open -= 1
         writer.close()
 
     listener = await asyncio.start_server(handle, "127.0.0.1", 0)
@@ -96,6 +99,22 @@ async def serving(answer: Answer) -> AsyncIterator[Server]:
         yield server
     finally:
         listener.close()
+
+
+@contextmanager
+def in_a_thread(answer: Answer) -> Iterator[Server]:
+    """The same on a loop of its own, for whoever runs a worker in the test's thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    manager = serving(answer)
+    try:
+        yield asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(manager.__aexit__(None, None, None), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

@@ -22,6 +22,7 @@ from executions.runtime.lease import Lease
 from executions.runtime.ledger import Ledger
 from executions.runtime.listener import Listener
 from executions.runtime.performer import Performer
+from workflows.actions.net.client import close_transport
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,7 @@ class WorkerProcess:
         self._ledger.close()
         self._lease.close()
         self._performer.close()
+        self._loop.run_until_complete(close_transport())
         self._loop.close()
 
     @contextmanager

@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from tests.outside import Answer, Request, Server, fixed, raw, redirect, response, routes, serving
+from tests.outside import (
+    Answer,
+    Request,
+    Server,
+    fixed,
+    raw,
+    redirect,
+    response,
+    routes,
+    serving,
+)
 from workflows.actions import Context
 from workflows.actions.base import BuiltinError
 from workflows.actions.net import exchange

@@ -1,0 +1,55 @@
+"""`http.request` as a step: what a worker makes of answers, and of its connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.engine import published, run, started, wait_until, worker
+from tests.outside import Answer, fixed, in_a_thread, redirect
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("answer", "params", "code", "sentence"),
+    [
+        (fixed(b"a\x00b"), {}, "validation.output",
+         "The output of step `ask` has a NUL character at $.text, which cannot be stored."),
+        (fixed(b'["\\u0000"]', content_type="application/json"), {}, "validation.output",
+         "The output of step `ask` has a NUL character at $.json[0], which cannot be stored."),
+        (fixed(b'["\\ud800"]', content_type="application/json"), {}, "validation.output",
+         "The output of step `ask` has half of a surrogate pair at $.json[0], which is not text."),
+        (fixed(b"x" * 300_000), {}, "limit.output", "bytes of JSON; at most 262144 are allowed."),
+        (fixed(status="503 Busy", retry_after="7"), {}, "http.503", "answered with status 503"),
+        (redirect("http://169.254.169.254/"), {"follow_redirects": True}, "http.address_refused",
+         "its address is a cloud's metadata service"),
+    ],
+)  # fmt: skip
+def test_a_bad_answer_is_the_steps_error(
+    settings: Any, answer: Answer, params: dict[str, Any], code: str, sentence: str
+) -> None:
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "HTTP_ALLOW": ["127.0.0.1"]}
+    config = {"action": "http.request", "with": {"url": "{{ input.url }}", **params}}
+    workflow = published([{"id": "ask", "type": "action", "config": config}])
+    with in_a_thread(answer) as server:
+        execution = run(workflow, {"url": server.url})
+    assert execution.state == "failed"
+    assert execution.error is not None
+    assert execution.error["code"] == code
+    assert sentence in execution.error["message"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_closes_its_connections_when_it_ends(settings: Any) -> None:
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "HTTP_ALLOW": ["127.0.0.1"]}
+    config = {"action": "http.request", "with": {"url": "{{ input.url }}"}}
+    workflow = published([{"id": "ask", "type": "action", "config": config}])
+    with in_a_thread(fixed(b"fine")) as server:
+        with worker() as process:
+            for _ in range(3):
+                started(workflow, {"url": server.url})
+                process.drain("default")
+            assert server.open == 1
+        wait_until(lambda: server.open == 0)
+    assert (server.connections, len(server.requests)) == (1, 3)
