@@ -8,7 +8,6 @@ import ssl
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +20,13 @@ from tests.outside import (
     raw,
     redirect,
     response,
-    routes,
     serving,
 )
 from workflows.actions import Context
 from workflows.actions.base import BuiltinError
 from workflows.actions.net import exchange
 from workflows.actions.net.allowlist import AllowList
-from workflows.actions.net.client import transport, transport_with
+from workflows.actions.net.client import transport_with
 from workflows.actions.net.guard import Guard, NameUnknownError, is_certificate_problem
 from workflows.actions.registry import registry
 
@@ -417,64 +415,3 @@ def test_a_body_that_is_no_text_is_refused() -> None:
         "was answered with bytes that are no utf-8 text, so they can't be kept; "
         "`discard_body` does without them."
     )
-
-
-def test_many_timeouts_leave_no_connection_behind() -> None:
-    async def main() -> None:
-        app = routes(slow=drip(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), fine=fixed(b"fine"))
-        async with serving(app) as server, transport_with(Guard(LOCAL)) as http:
-            calls = [call(url=f"{server.url}/slow", timeout=0.2) for _ in range(250)]
-            results = await asyncio.gather(*calls, return_exceptions=True)
-            assert {getattr(each, "code", each) for each in results} == {"http.timeout"}
-            assert http.connections == 0
-            assert (await call(url=f"{server.url}/fine"))["text"] == "fine"
-
-    asyncio.run(main())
-
-
-def test_a_cancelled_call_lets_its_connection_go() -> None:
-    async def main() -> None:
-        async with serving(drip(b"", b"")) as server, transport_with(Guard(LOCAL)):
-            task = asyncio.create_task(call(url=server.url))
-            while not server.requests:
-                await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert transport().connections == 0
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_no_socket_stays_open_after_a_timeout(scheme: str) -> None:
-    def sockets() -> int:
-        return sum("socket:" in link for link in map(read_link, Path("/proc/self/fd").iterdir()))
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async def main() -> tuple[int, int]:
-        listener = await asyncio.start_server(silent, "127.0.0.1", 0)
-        port = listener.sockets[0].getsockname()[1]
-        before = sockets()
-        async with listener, transport_with(Guard(LOCAL)):
-            calls = [call(url=f"{scheme}://127.0.0.1:{port}/", timeout=0.2) for _ in range(20)]
-            results = await asyncio.gather(*calls, return_exceptions=True)
-            assert all(isinstance(each, BuiltinError) for each in results)
-            # The server's ends close once it has read that ours have.
-            while sockets() > before and (await asyncio.sleep(0.01)) is None:
-                if not any(task for task in asyncio.all_tasks() - {asyncio.current_task()}):
-                    break
-            return before, sockets()
-
-    before, after = asyncio.run(main())
-    assert after == before
-
-
-def read_link(path: Path) -> str:
-    try:
-        return str(path.readlink())
-    except OSError:
-        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -18,10 +19,12 @@ from workflows.actions.net.allowlist import AllowList
 from workflows.actions.net.errors import ALLOW_SETTING
 from workflows.actions.net.guard import Guard, GuardedBackend
 
-# As many as a drain holds executions by default; a request beyond that waits for its turn.
+# In use, and as many idle. As many as a drain holds executions by default; a request beyond that
+# waits for its turn.
 MAX_CONNECTIONS = 200
 # Short: the longer a connection idles, the likelier the other side has hung up just now.
 IDLE_SECONDS = 10.0
+LOOK_SECONDS = 1.0
 
 _transports: WeakKeyDictionary[asyncio.AbstractEventLoop, GuardedTransport] = WeakKeyDictionary()
 
@@ -43,6 +46,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._turns = asyncio.Semaphore(limit)
         self._in_use = 0
         self._idle: dict[str, list[httpcore.AsyncHTTPConnection]] = {}
+        self._next_look = 0.0
 
     @property
     def connections(self) -> int:
@@ -80,9 +84,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     async def _connection(self, key: str, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
         """An idle connection to the origin, the one used last first; else a new one."""
         await self._close_expired()
-        idle = self._idle.get(key)
-        if idle:
-            return idle.pop()
+        idle = self._idle.get(key, [])
+        while idle:
+            connection = idle.pop()
+            if not connection.has_expired():
+                return connection
+            await connection.aclose()
         return httpcore.AsyncHTTPConnection(
             origin=origin,
             ssl_context=self._ssl_context,
@@ -95,7 +102,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     ) -> None:
         """key: keep the connection under it, if it may serve another request."""
         try:
-            if connection is not None and key and _is_clean(connection):
+            has_room = self.connections - self._in_use < MAX_CONNECTIONS
+            if connection is not None and key and has_room and _is_clean(connection):
                 self._idle.setdefault(key, []).append(connection)
             elif connection is not None:
                 await connection.aclose()
@@ -104,13 +112,16 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             self._turns.release()
 
     async def _close_expired(self) -> None:
-        """Close what idled too long or was closed by the other side."""
-        expired = []
-        for key, idle in list(self._idle.items()):
-            expired += [each for each in idle if each.has_expired()]
-            self._idle[key] = [each for each in idle if each not in expired]
-            if not self._idle[key]:
-                del self._idle[key]
+        """Close what idled too long or was closed by the other side; looks once a second."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        expired = [each for idle in self._idle.values() for each in idle if each.has_expired()]
+        left = {
+            key: [each for each in idle if each not in expired] for key, idle in self._idle.items()
+        }
+        self._idle = {key: idle for key, idle in left.items() if idle}
         for connection in expired:
             await connection.aclose()
 
@@ -179,9 +190,11 @@ async def close_transport() -> None:
 
 
 @asynccontextmanager
-async def transport_with(guard: Guard) -> AsyncIterator[GuardedTransport]:
+async def transport_with(
+    guard: Guard, *, limit: int = MAX_CONNECTIONS
+) -> AsyncIterator[GuardedTransport]:
     """For tests: let the running loop's requests go through `guard`."""
-    found = _transports[asyncio.get_running_loop()] = GuardedTransport(guard)
+    found = _transports[asyncio.get_running_loop()] = GuardedTransport(guard, limit=limit)
     try:
         yield found
     finally:
