@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from autopilot.accounts.actors import Actor
-from executions.models import Execution, StepExecution
+from executions.models import Execution
 from executions.services import start_execution
 from workflows.models import Workflow
 from workflows.services import create_workflow, publish_version
@@ -49,22 +48,3 @@ def start_first(actor: Actor) -> Execution:
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     workflow = Workflow.objects.get(slug=FIRST)
     return start_execution(workflow=workflow, actor=actor, input=data).execution
-
-
-def follow(execution_id: int, pause: Callable[[], None]) -> Iterator[StepExecution | Execution]:
-    """Every step as it ends, then the execution when it has ended.
-
-    pause: called between two looks; raises to give up.
-    """
-    seen: set[int] = set()
-    while True:
-        # First the state, then the steps: a step that ends in between is seen either way.
-        execution: Execution = Execution.objects.get(pk=execution_id)
-        for step in StepExecution.objects.filter(execution_id=execution_id).order_by("seq", "id"):
-            if step.pk not in seen:
-                seen.add(step.pk)
-                yield step
-        if execution.has_ended:
-            yield execution
-            return
-        pause()

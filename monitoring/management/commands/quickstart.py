@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -21,6 +20,8 @@ from django.db import connection
 from autopilot import embedded, env
 from autopilot.accounts.actors import Actor
 from autopilot.common.errors import DomainError
+from executions.engine.states import State
+from executions.following import Lines, Standing, follow
 from executions.models import Execution, StepExecution
 from monitoring.quickstart import ground, samples
 from monitoring.quickstart.children import Child, ChildLostError, Children, python
@@ -28,7 +29,6 @@ from monitoring.quickstart.children import Child, ChildLostError, Children, pyth
 FIRST_RUN_SECONDS = 60.0
 WEB_SECONDS = 30.0
 LOOK_SECONDS = 0.05
-MARKS = {"completed": ("✓", "+"), "skipped": ("·", "."), "failed": ("✗", "x")}
 
 
 PROBLEMS = (ground.NotReadyError, ChildLostError, embedded.EmbeddedError, DomainError)
@@ -184,29 +184,17 @@ class Command(BaseCommand):
                 )
             time.sleep(LOOK_SECONDS)
 
-        for item in samples.follow(execution.pk, pause):
+        lines = Lines(self.stdout, indent="     ")
+        for item in follow(execution.pk, pause):
             if isinstance(item, StepExecution):
-                self.say_step(item)
+                lines.step(item)
+            elif isinstance(item, Standing):
+                lines.standing(item.execution)
             else:
                 execution = item
-        return self.say_end(execution)
-
-    def say_step(self, step: StepExecution) -> None:
-        good, plain = MARKS.get(step.state, ("✗", "x"))
-        mark = good if self.speaks_unicode else plain
-        took = _duration(step.duration_seconds)
-        self.say(f"     {mark} {step.name:<42.42} {step.type:<10} {took:>8}")
-        if step.error:
-            self.say(f"       {step.error.get('code')}: {step.error.get('message')}")
-
-    def say_end(self, execution: Execution) -> bool:
-        took = _duration(execution.duration_seconds or 0.0)
-        completed = bool(execution.state == "completed")
-        self.say(f"\n     {execution.state.upper()} in {took}")
-        result = execution.output if completed else execution.error
-        text = json.dumps(result, indent=2, ensure_ascii=not self.speaks_unicode)
-        self.say("\n".join(f"     {line}" for line in text.splitlines()))
-        return completed
+        lines.end(execution)
+        lines.result(execution)
+        return execution.state == State.COMPLETED.value
 
     def serve(self) -> NoReturn:
         self.serving = True
@@ -249,10 +237,6 @@ class Command(BaseCommand):
             self.say(f"{what}  ({_duration(time.monotonic() - began)})")
 
         yield done
-
-    @property
-    def speaks_unicode(self) -> bool:
-        return "utf" in (getattr(self.stdout, "encoding", "") or "").lower()
 
     def say(self, line: str) -> None:
         self.stdout.write(line)
