@@ -120,15 +120,14 @@ def _resume_now(rows: Sequence[Execution], actor: Actor, reason: str, now: datet
         row.resume(reason=reason or Reason.OPERATOR.value)  # type: ignore[attr-defined]
         row.runnable_at = now
         row.transition_seq += 1
-        row.paused_at = None
         notes.append(transition_of(row, source=source, actor=actor, now=now))
     # All of them went the same way, so one statement says it; the database checks it again.
+    # `paused_at` stays: whoever goes on needs it to move the deadlines on.
     Execution.objects.filter(pk__in=[row.pk for row in rows]).update(
         state=rows[0].state,
         reason=rows[0].reason,
         runnable_at=now,
         transition_seq=F("transition_seq") + 1,
-        paused_at=None,
     )
     StateTransition.objects.bulk_create(notes)
 

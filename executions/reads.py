@@ -14,6 +14,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection
 
 from autopilot.common.errors import DomainError
+from executions.engine.events import WISHES
 from executions.engine.snapshot import Phase
 from executions.engine.states import State, StepState
 from executions.models import Execution, InboxMessage, StateTransition, StepExecution
@@ -184,7 +185,7 @@ def pending_of(executions: Iterable[Execution]) -> dict[int, list[str]]:
     pending: dict[int, list[str]] = {pk: [] for pk in seen}
     if seen:
         messages = InboxMessage.objects.filter(
-            execution__in=list(seen), seq__gt=min(seen.values())
+            execution__in=list(seen), seq__gt=min(seen.values()), kind__in=WISHES
         ).order_by("execution_id", "seq")
         for pk, seq, kind in messages.values_list("execution_id", "seq", "kind"):
             if seq > seen[pk]:

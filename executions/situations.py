@@ -19,6 +19,7 @@ from django.db.models.functions import Left
 
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
+from executions.engine.events import WISHES
 from executions.engine.states import State
 from executions.models import Execution, InboxMessage, Priority, StateTransition, Worker
 from executions.why import MAX_AHEAD, MAX_MESSAGE_CHARS, Change, Facts, Owner, Why, Wish, why_of
@@ -133,7 +134,7 @@ def _wishes(executions: Iterable[Execution]) -> dict[int, list[Wish]]:
     found: dict[int, list[Wish]] = defaultdict(list)
     if seen:
         messages = InboxMessage.objects.filter(
-            execution__in=list(seen), seq__gt=min(seen.values())
+            execution__in=list(seen), seq__gt=min(seen.values()), kind__in=WISHES
         ).order_by("execution_id", "seq")
         rows = messages.values_list("execution_id", "seq", "kind", "actor", "created_at")
         for pk, seq, kind, actor, at in rows:

@@ -378,6 +378,14 @@ def _children(facts: Facts) -> Why:
     return Why("children", phrase, {**_at_step(facts), "since": iso(facts.current_since)})
 
 
+def _stopping(facts: Facts) -> Why:
+    phrase = say(
+        "Too many items of step {step} failed; it waits for the others to be cancelled.",
+        step=facts.place,
+    )
+    return Why("children.stopping", phrase, {**_at_step(facts), "since": iso(facts.current_since)})
+
+
 def _something(facts: Facts) -> Why:
     phrase = say(
         "Waits{where}: {what}.",
@@ -394,6 +402,7 @@ WAITS: dict[str, Callable[[Facts], Why]] = {
     "expiry": _timer,
     "backoff": _backoff,
     "children": _children,
+    "stopping": _stopping,
 }
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from executions.engine.errors import ErrorInfo
-from executions.engine.events import LogRecord
+from executions.engine.events import LogRecord, Verb
 from executions.engine.payload import NULL, Payload
-from executions.engine.snapshot import Position
+from executions.engine.snapshot import Frame, Position
 from executions.engine.states import State, StepState
 
 
@@ -58,6 +58,33 @@ class Transit:
 
 
 @dataclass(frozen=True, slots=True)
+class Spawn:
+    """Make a child execution for each item that has none that succeeded since `base`.
+
+    concurrency: how many may be under way at once; None = all. tolerated: how many may fail before
+    the execution is told so.
+    """
+
+    step_id: str
+    generation: int
+    base: int
+    items: tuple[Payload, ...]
+    concurrency: int | None
+    tolerated: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellChildren:
+    """Pass a wish on to the children of a generation that are under way."""
+
+    step_id: str
+    generation: int
+    verb: Verb
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Once this plan is durable, the action of the current step is to be called."""
 
@@ -70,6 +97,26 @@ class Yield:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do for a moment, which its worker waits out; then `Continued`."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SetControl:
+    """Where the execution is inside of groups and catches, all of it, from here on."""
+
+    frames: tuple[Frame, ...]
+    caught: Mapping[str, Any] | None
+    names: Mapping[str, Any]
+    entered_at: datetime | None
+    generation: int
+    base: int
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Nothing to do until `until`, or until a message comes (None)."""
 
@@ -78,10 +125,27 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The execution has ended with this output or this error."""
+    """The execution has ended with this output or this error.
+
+    next_input: a new execution of the same version follows it, with this input.
+    """
 
     output: Payload | None = None
     error: ErrorInfo | None = None
+    next_input: Payload | None = None
 
 
-Command = RecordStep | SetVariables | Move | Transit | Call | Yield | Block | Finish
+Command = (
+    RecordStep
+    | SetVariables
+    | SetControl
+    | Move
+    | Transit
+    | Spawn
+    | TellChildren
+    | Call
+    | Yield
+    | Rest
+    | Block
+    | Finish
+)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 EXPRESSION: Final = "expression"
+TIMEOUT_EXECUTION: Final = "timeout.execution"
 TIMEOUT_STEP: Final = "timeout.step"
 VALIDATION_INPUT: Final = "validation.input"
 VALIDATION_OUTPUT: Final = "validation.output"
@@ -13,6 +14,8 @@ LIMIT_STEPS: Final = "limit.steps"
 LIMIT_INPUT: Final = "limit.input"
 LIMIT_OUTPUT: Final = "limit.output"
 LIMIT_VARIABLES: Final = "limit.variables"
+CHILD_FAILED: Final = "child.failed"
+MAP_ITEMS: Final = "map.items"
 WORKER_LOST: Final = "worker.lost"
 CHOICE_NO_MATCH: Final = "choice.no_match"
 WAIT_INVALID: Final = "wait.invalid"

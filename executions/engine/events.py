@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,11 +13,16 @@ from executions.engine.payload import NULL, Payload
 
 
 class Verb(StrEnum):
-    """What somebody may ask of an execution; the kinds of inbox messages."""
+    """What somebody may ask of an execution; kinds of inbox messages."""
 
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+
+
+WISHES = tuple(verb.value for verb in Verb)
+# The kind of message that a child sends; not a wish of anybody's.
+CHILDREN = "children"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +78,40 @@ class Asked:
     reason: str = ""
 
 
-Event = Claimed | Continued | CallSucceeded | CallFailed | Asked
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All children of a generation have ended, or too many have failed: the row says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildResult:
+    """What one child came to; of several attempts the one that counts."""
+
+    index: int
+    succeeded: bool
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildrenEnded:
+    """No child of the current step is under way any more; in the order of the items."""
+
+    children: tuple[ChildResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildrenFailing:
+    """More children have failed than the step tolerates, and others are still under way."""
+
+
+Event = (
+    Claimed
+    | Continued
+    | CallSucceeded
+    | CallFailed
+    | Asked
+    | Told
+    | ChildrenEnded
+    | ChildrenFailing
+)

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from executions.engine import steps
-from executions.engine.commands import Block, Command, Finish, Yield
+from executions.engine import flow, maps, steps
+from executions.engine.commands import Block, Command, Finish, SetControl, Yield
 from executions.engine.errors import (
     ENGINE_INTERNAL,
-    LIMIT_STEPS,
     WORKER_LOST,
     EngineError,
     ErrorInfo,
@@ -24,18 +23,17 @@ from executions.engine.events import (
     Asked,
     CallFailed,
     CallSucceeded,
+    ChildrenEnded,
+    ChildrenFailing,
     Claimed,
     Continued,
     Event,
+    Told,
     Verb,
 )
-from executions.engine.payload import Payload, encode
-from executions.engine.snapshot import Phase, Position, Snapshot, scope_of
+from executions.engine.snapshot import Phase, Snapshot
 from executions.engine.states import ENDED, Reason, State
 from executions.engine.working import Working
-
-ENGINE = "engine"
-PURE_STEPS_PER_PLAN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,35 @@ def plan(
         _HANDLERS[type(event)](working, event, now, spent)
     except EngineError as error:
         # What an event's own handling can't place at a step ends the execution with its reason.
-        _fail(working, error.info)
+        flow.end_failed(working, error.info)
     except Exception as error:  # noqa: BLE001 - total: a defect of ours must end one run, not a worker
         working = Working(snapshot)
-        _fail(working, ErrorInfo(ENGINE_INTERNAL, f"The engine failed to plan: {error!r}."))
+        flow.end_failed(
+            working, ErrorInfo(ENGINE_INTERNAL, f"The engine failed to plan: {error!r}.")
+        )
+    _note_control(working, snapshot)
     return Plan(tuple(working.commands), working.snapshot)
+
+
+def _note_control(working: Working, before: Snapshot) -> None:
+    """Say where it is inside of groups and catches, if that has changed."""
+    control = _control(working.snapshot)
+    if control != _control(before):
+        # Before the directive, which stays the last word.
+        working.commands.insert(0, control)
+
+
+def _control(snapshot: Snapshot) -> SetControl:
+    position = snapshot.position
+    return SetControl(
+        frames=snapshot.frames,
+        caught=snapshot.caught,
+        names=snapshot.names,
+        entered_at=position.entered_at if position else None,
+        generation=position.generation if position else 0,
+        base=position.base if position else 0,
+        deadline=snapshot.deadline,
+    )
 
 
 def abort(snapshot: Snapshot, error: ErrorInfo, now: datetime) -> Plan:
@@ -82,22 +104,26 @@ def abort(snapshot: Snapshot, error: ErrorInfo, now: datetime) -> Plan:
     if position and step and position.phase is Phase.CALL:
         steps.fail(working, step, position, error, now)
         error = error.at(step.id, position.attempt)
-    _fail(working, error)
+    flow.end_failed(working, error)
     return Plan(tuple(working.commands), working.snapshot)
 
 
 def _on_claimed(working: Working, event: Claimed, now: datetime, spent: Callable[[], bool]) -> None:
     state = working.snapshot.state
     if state is State.INITIALIZED:
-        working.snapshot.started_at = now
-        working.transit(State.RUNNING, Reason.RUNNING, ENGINE)
-        _enter(working, working.snapshot.definition.scope.first, now)
+        _begin(working, now)
+        working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
+        flow.enter(working, working.snapshot.scope.first, now)
     elif state is State.RESUMED:
-        working.transit(State.RUNNING, Reason.RUNNING, ENGINE)
+        if working.snapshot.paused_at is not None:
+            flow.extend_deadlines(working.snapshot, now - working.snapshot.paused_at)
+            working.snapshot.paused_at = None
+        _tell_children(working, Asked(Verb.RESUME, flow.ENGINE, ""))
+        working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
         if working.snapshot.started_at is None:
-            working.snapshot.started_at = now
+            _begin(working, now)
         if working.snapshot.position is None:
-            _enter(working, working.snapshot.definition.scope.first, now)
+            flow.enter(working, working.snapshot.scope.first, now)
     elif state is State.RUNNING and event.lost_call:
         lost = ErrorInfo(
             WORKER_LOST,
@@ -107,25 +133,31 @@ def _on_claimed(working: Working, event: Claimed, now: datetime, spent: Callable
         _end_call(working, CallFailed(lost), now, spent)
         return
     elif state is State.WAITING:
-        position = working.snapshot.position
-        until = position.wait_until if position else None
+        until = flow.wakes_at(working.snapshot)
         if until is None or now < until:
             working.add(Block(until))
             return
-        working.transit(State.RUNNING, Reason.RUNNING, ENGINE)
+        working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
     elif state is State.PAUSED:
         working.add(Block(None))
         return
     elif state in ENDED:
         return
     if working.snapshot.state not in ENDED:
-        _run(working, now, spent)
+        flow.run(working, now, spent)
+
+
+def _begin(working: Working, now: datetime) -> None:
+    snapshot = working.snapshot
+    snapshot.started_at = now
+    if snapshot.definition.timeout is not None and snapshot.outer is None:
+        snapshot.deadline = now + snapshot.definition.timeout
 
 
 def _on_continued(
     working: Working, event: Continued, now: datetime, spent: Callable[[], bool]
 ) -> None:
-    _run(working, now, spent)
+    flow.run(working, now, spent)
 
 
 def _on_asked(working: Working, event: Asked, now: datetime, spent: Callable[[], bool]) -> None:
@@ -139,6 +171,8 @@ def _on_asked(working: Working, event: Asked, now: datetime, spent: Callable[[],
         working.add(Finish())
     elif event.verb is Verb.PAUSE and state is not State.PAUSED:
         working.transit(State.PAUSED, event.reason or Reason.OPERATOR, event.actor)
+        working.snapshot.paused_at = now
+        _tell_children(working, event)
         working.add(Block(None))
     elif event.verb is Verb.RESUME and state is State.PAUSED:
         # Asked while a worker owned it: the same two steps that service and claim take otherwise.
@@ -148,18 +182,60 @@ def _on_asked(working: Working, event: Asked, now: datetime, spent: Callable[[],
         _stay(working)
 
 
+def _on_told(working: Working, event: Told, now: datetime, spent: Callable[[], bool]) -> None:
+    _stay(working)
+
+
 def _stay(working: Working) -> None:
     """Nothing changes; say again what the execution was about to do."""
     snapshot = working.snapshot
     position = snapshot.position
     if snapshot.state is State.PAUSED:
         working.add(Block(None))
-    elif snapshot.state is State.WAITING and position:
-        working.add(Block(position.wait_until))
+    elif snapshot.state is State.WAITING:
+        working.add(Block(flow.wakes_at(snapshot)))
     elif position and position.phase is Phase.CALL:
         steps.call_again(working, position)
     else:
         working.add(Yield())
+
+
+def _on_children_ended(
+    working: Working, event: ChildrenEnded, now: datetime, spent: Callable[[], bool]
+) -> None:
+    snapshot = working.snapshot
+    position = snapshot.position
+    if not _is_joining(snapshot) or position is None:
+        _stay(working)
+        return
+    if snapshot.state is State.WAITING:
+        working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
+    step = snapshot.definition.steps[position.step_id]
+    if flow.follow(working, maps.join(working, step, position, event, now), now):
+        flow.run(working, now, spent)
+
+
+def _on_children_failing(
+    working: Working, event: ChildrenFailing, now: datetime, spent: Callable[[], bool]
+) -> None:
+    position = working.snapshot.position
+    if _is_joining(working.snapshot) and position is not None:
+        maps.stop(working, position, flow.ENGINE, "too many items failed")
+    _stay(working)
+
+
+def _is_joining(snapshot: Snapshot) -> bool:
+    return (
+        snapshot.state in (State.RUNNING, State.WAITING)
+        and snapshot.position is not None
+        and snapshot.position.phase in (Phase.CHILDREN, Phase.STOPPING)
+    )
+
+
+def _tell_children(working: Working, event: Asked) -> None:
+    position = working.snapshot.position
+    if position is not None and position.phase in (Phase.CHILDREN, Phase.STOPPING):
+        maps.tell(working, position, event.verb, event.actor, event.reason)
 
 
 def _end_call(
@@ -171,91 +247,23 @@ def _end_call(
     position = working.snapshot.position
     if position is None or position.phase is not Phase.CALL:
         return
+    if isinstance(event, CallFailed) and flow.expire(working, now):
+        if working.snapshot.state not in ENDED:
+            flow.run(working, now, spent)
+        return
     step = working.snapshot.definition.steps[position.step_id]
     outcome = steps.end_call(working, step, position, event, now)
-    if _follow(working, outcome, now):
-        _run(working, now, spent)
-
-
-def _run(working: Working, now: datetime, spent: Callable[[], bool]) -> None:
-    """Take steps until one needs the outside world, or time, or the end is reached."""
-    for _ in range(PURE_STEPS_PER_PLAN):
-        position = working.snapshot.position
-        if position is None:
-            raise EngineError(ErrorInfo(ENGINE_INTERNAL, "The execution stands at no step."))
-        step = working.snapshot.definition.steps[position.step_id]
-        outcome = steps.take(working, step, position, now)
-        if not _follow(working, outcome, now):
-            return
-        if spent():
-            break
-    working.add(Yield())
-
-
-def _follow(working: Working, outcome: steps.Outcome, now: datetime) -> bool:
-    """Go where a step's outcome leads; True if another step is to be taken now."""
-    match outcome:
-        case steps.Calling(position):
-            steps.call_again(working, position)
-        case steps.Sleeping(until):
-            if working.snapshot.state is State.RUNNING:
-                working.transit(State.WAITING, Reason.TIMER, ENGINE)
-            working.add(Block(until))
-        case steps.Next(step_id):
-            _enter(working, step_id, now)
-            return working.snapshot.state not in ENDED
-        case steps.Ended(output):
-            _complete(working, output, now)
-        case steps.Broken(error):
-            _fail(working, error)
-    return False
-
-
-def _enter(working: Working, step_id: str | None, now: datetime) -> None:
-    snapshot = working.snapshot
-    if step_id is None:
-        _complete(working, None, now)
-        return
-    if snapshot.entered >= snapshot.max_steps:
-        message = f"The execution has taken {snapshot.max_steps} steps, which is its limit."
-        _fail(working, ErrorInfo(LIMIT_STEPS, message, step=step_id))
-        return
-    snapshot.entered += 1
-    working.move(Position(step_id, snapshot.entered, Phase.ENTER, now))
-
-
-def _complete(working: Working, output: Payload | None, now: datetime) -> None:
-    snapshot = working.snapshot
-    try:
-        payload = output if output is not None else _result(snapshot, now)
-        steps.check_result(snapshot.definition, payload)
-    except EngineError as error:
-        _fail(working, error.info)
-        return
-    working.move(None)
-    working.transit(State.COMPLETED, Reason.DONE, ENGINE)
-    working.add(Finish(output=payload))
-
-
-def _result(snapshot: Snapshot, now: datetime) -> Payload:
-    template = snapshot.definition.output
-    value = snapshot.last_output
-    if template is not None:
-        value = steps.render(template, scope_of(snapshot), now)
-    return encode(value, limit=snapshot.max_output_bytes, what="The execution's output")
-
-
-def _fail(working: Working, error: ErrorInfo) -> None:
-    if working.snapshot.state in ENDED:
-        return
-    working.transit(State.FAILED, error.code, ENGINE)
-    working.add(Finish(error=error))
+    if flow.follow(working, outcome, now):
+        flow.run(working, now, spent)
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {
     Claimed: _on_claimed,
     Continued: _on_continued,
     Asked: _on_asked,
+    Told: _on_told,
     CallSucceeded: _end_call,
     CallFailed: _end_call,
+    ChildrenEnded: _on_children_ended,
+    ChildrenFailing: _on_children_failing,
 }

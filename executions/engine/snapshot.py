@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from executions.engine.states import State, StepState
-from workflows.definition.compiled import CompiledDefinition
+from workflows.definition.compiled import CompiledDefinition, CompiledScope
 
 
 class Phase(StrEnum):
@@ -19,11 +20,20 @@ class Phase(StrEnum):
     CALL = "call"  # its action is being called, or may have been when a worker died
     TIMER = "timer"  # it waits for `wait_until`, then it is done
     EXPIRY = "expiry"  # it waits for `wait_until`, then it has timed out
+    BACKOFF = "backoff"  # it failed; at `wait_until` its next attempt begins
+    INSIDE = "inside"  # a group whose steps are being taken; only in frames
+    CHILDREN = "children"  # its child executions are under way
+    STOPPING = "stopping"  # they are being cancelled, since too many have failed
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The step an execution stands at. Durable before anything of the step happens."""
+    """The step an execution stands at. Durable before anything of the step happens.
+
+    started_at: of this attempt; entered_at: of the first one, from which a retry's budget counts.
+    generation: of the children it has, one more with each attempt that makes new ones; base: of
+    those that its first attempt has made.
+    """
 
     step_id: str
     seq: int  # the how-manieth step of this execution it is; stable over attempts
@@ -31,6 +41,13 @@ class Position:
     started_at: datetime
     attempt: int = 1
     wait_until: datetime | None = None
+    entered_at: datetime | None = None
+    generation: int = 0
+    base: int = 0
+
+    @property
+    def first_at(self) -> datetime:
+        return self.entered_at or self.started_at
 
     def at(self, phase: Phase, *, wait_until: datetime | None = None) -> Position:
         return replace(self, phase=phase, wait_until=wait_until)
@@ -44,6 +61,38 @@ class StepFact:
     output: Any = None
     error: Mapping[str, Any] | None = None
     attempts: int = 1
+
+
+class Part(StrEnum):
+    """Which scope of a group is being taken."""
+
+    BODY = "body"
+    LAST = "last"  # its `finally`
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A group the execution is inside of.
+
+    position: of the group itself. error, output: what its body came to, while `finally` runs.
+    """
+
+    position: Position
+    part: Part = Part.BODY
+    deadline: datetime | None = None
+    error: Mapping[str, Any] | None = None
+    output: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """What an item of a map sees of the execution around it, which is at rest meanwhile."""
+
+    input: Any
+    vars: Mapping[str, Any]
+    steps: Mapping[str, StepFact]
+    names: Mapping[str, Any]
+    caught: Mapping[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -61,9 +110,24 @@ class Snapshot:
     position: Position | None = None
     entered: int = 0  # steps entered so far; the limit counts these
     last_output: Any = None  # of the last action or transform that completed
+    frames: tuple[Frame, ...] = ()  # the groups it is inside of, the outermost first
+    caught: Mapping[str, Any] | None = None  # the error that a catch has led here with
+    names: Mapping[str, Any] = field(default_factory=dict)  # bound by catches and maps
+    deadline: datetime | None = None  # of the whole execution
+    paused_at: datetime | None = None
     started_at: datetime | None = None
     max_steps: int = 10_000
+    max_input_bytes: int = 1024 * 1024
     max_output_bytes: int = 256 * 1024
+    max_joined_bytes: int = 16 * 1024 * 1024
+    scope_id: str = ""  # the scope it runs: the document's, or that of the map it is an item of
+    outer: Outer | None = None
+    item_names: Mapping[str, Any] = field(default_factory=dict)  # what enclosing maps bind
+    generation: int = 0  # of the children made last
+
+    @property
+    def scope(self) -> CompiledScope:
+        return self.definition.scopes[self.scope_id]
 
 
 class StepsView(Mapping[str, Any]):
@@ -93,7 +157,7 @@ class StepsView(Mapping[str, Any]):
 def scope_of(snapshot: Snapshot) -> dict[str, Any]:
     """The names an expression of this execution can see now."""
     started = snapshot.started_at
-    return {
+    scope = {
         "input": snapshot.input,
         "vars": snapshot.vars,
         "steps": StepsView(snapshot.steps),
@@ -103,4 +167,14 @@ def scope_of(snapshot: Snapshot) -> dict[str, Any]:
             "workflow": snapshot.workflow,
             "version": snapshot.version,
         },
+        "error": snapshot.caught,
+        **snapshot.item_names,
+        **snapshot.names,
     }
+    outer = snapshot.outer
+    if outer is not None:
+        scope["input"] = outer.input
+        scope["vars"] = ChainMap(dict(snapshot.vars), dict(outer.vars))
+        scope["steps"] = StepsView(ChainMap(dict(snapshot.steps), dict(outer.steps)))
+        scope["error"] = snapshot.caught or outer.caught
+    return scope

@@ -37,8 +37,11 @@ class Reason(StrEnum):
     SCHEDULED = "scheduled"
     RUNNING = "running"
     TIMER = "timer"
+    BACKOFF = "backoff"
+    CHILDREN = "children"
     OPERATOR = "operator"
     DONE = "done"
+    CONTINUED = "continued"
 
 
 class StepState(StrEnum):

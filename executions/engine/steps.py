@@ -9,25 +9,27 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from executions.engine.commands import Call, RecordStep, SetVariables
+from executions.engine.commands import Call, RecordStep, SetVariables, TellChildren
 from executions.engine.errors import (
     CHOICE_NO_MATCH,
     EXPRESSION,
+    LIMIT_INPUT,
     LIMIT_VARIABLES,
     TIMEOUT_STEP,
+    VALIDATION_INPUT,
     VALIDATION_OUTPUT,
     WAIT_INVALID,
     EngineError,
     ErrorInfo,
 )
-from executions.engine.events import CallFailed, CallSucceeded, LogRecord
+from executions.engine.events import CallFailed, CallSucceeded, LogRecord, Verb
 from executions.engine.payload import NULL, Payload, encode
 from executions.engine.snapshot import Phase, Position, StepFact, scope_of
-from executions.engine.states import StepState
+from executions.engine.states import Reason, StepState
 from executions.engine.working import Working
 from workflows.definition.compiled import (
     ActionConfig,
@@ -35,6 +37,7 @@ from workflows.definition.compiled import (
     CompiledDefinition,
     CompiledStep,
     FailConfig,
+    GroupConfig,
     SucceedConfig,
     TransformConfig,
     WaitConfig,
@@ -57,9 +60,17 @@ class Calling:
 
 @dataclass(frozen=True, slots=True)
 class Sleeping:
-    """The step waits for a moment."""
+    """The step waits for a moment, or (None) for a message."""
 
-    until: datetime
+    until: datetime | None
+    reason: Reason = Reason.TIMER
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The step is a group whose own steps are to be taken."""
+
+    position: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +82,13 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The step ended its scope; None = with the default output."""
+    """The step ended its scope; None = with the default output.
+
+    next_input: of the execution that is to follow.
+    """
 
     output: Payload | None
+    next_input: Payload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +98,30 @@ class Broken:
     error: ErrorInfo
 
 
-Outcome = Calling | Sleeping | Next | Ended | Broken
+Outcome = Calling | Sleeping | Inside | Next | Ended | Broken
 
 
 def take(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
     """Take the current step as far as it goes without the outside world."""
     if position.phase is Phase.CALL:
         return Calling(position)
+    if position.phase in (Phase.CHILDREN, Phase.STOPPING):
+        return Sleeping(None, Reason.CHILDREN)
     if position.wait_until is not None and now < position.wait_until:
-        return Sleeping(position.wait_until)
+        reason = Reason.BACKOFF if position.phase is Phase.BACKOFF else Reason.TIMER
+        return Sleeping(position.wait_until, reason)
     if position.phase is Phase.TIMER:
         return complete(working, step, position, NULL, now)
     if position.phase is Phase.EXPIRY:
         message = f"The step did not end within {step.timeout}."
         return fail(working, step, position, ErrorInfo(TIMEOUT_STEP, message, retryable=True), now)
     try:
-        if step.when is not None and not evaluate(step.when, working, position):
+        if position.phase is Phase.BACKOFF:
+            position = replace(position, phase=Phase.ENTER, started_at=now, wait_until=None)
+            working.move(position)
+        elif step.when is not None and not evaluate(step.when, working, position):
             return _skip(working, step, position, now)
-        return _TYPES[type(step.config)](working, step, position, now)
+        return TYPES[type(step.config)](working, step, position, now)
     except EngineError as error:
         return fail(working, step, position, error.info, now)
 
@@ -179,14 +200,22 @@ def fail(
     return Broken(placed)
 
 
-def abandon(working: Working, now: datetime) -> None:
-    """The execution is cancelled: the step it stands at, if begun, ends CANCELLED."""
-    position = working.snapshot.position
-    if position is None or position.phase is Phase.ENTER:
-        return
-    step = working.snapshot.definition.steps[position.step_id]
-    record = _row(step, position, StepState.CANCELLED, now, NULL, NULL)
-    working.record(record, is_output=False)
+def abandon(working: Working, now: datetime, *, keep: int = 0) -> None:
+    """What is under way will not be finished: the step, and the groups beyond the first `keep`."""
+    snapshot = working.snapshot
+    begun = [frame.position for frame in snapshot.frames[keep:]]
+    if snapshot.position and snapshot.position.phase not in (Phase.ENTER, Phase.BACKOFF):
+        begun.append(snapshot.position)
+    for position in reversed(begun):
+        step = snapshot.definition.steps[position.step_id]
+        record = _row(step, position, StepState.CANCELLED, now, NULL, NULL)
+        working.record(record, is_output=False)
+        if position.phase in (Phase.CHILDREN, Phase.STOPPING):
+            reason = "the execution it belongs to gave it up"
+            working.add(
+                TellChildren(position.step_id, position.generation, Verb.CANCEL, "engine", reason)
+            )
+    snapshot.frames = snapshot.frames[:keep]
 
 
 def check_result(definition: CompiledDefinition, output: Payload) -> None:
@@ -263,9 +292,13 @@ def _assigned(working: Working, step: CompiledStep, position: Position) -> SetVa
     if not step.assign:
         return None
     values = {name: _render(template, working, position) for name, template in step.assign}
-    variables = {**working.snapshot.vars, **values}
+    return variables_of(working, {**working.snapshot.vars, **values})
+
+
+def variables_of(working: Working, variables: Mapping[str, Any]) -> SetVariables:
+    """The command that sets these variables. Raises EngineError if they are too large."""
     payload = encode(
-        variables,
+        dict(variables),
         limit=working.snapshot.max_output_bytes,
         what="The variables of the execution",
         size_code=LIMIT_VARIABLES,
@@ -277,6 +310,12 @@ def _action(working: Working, step: CompiledStep, position: Position, now: datet
     calling = position.at(Phase.CALL)
     working.move(calling)
     return Calling(calling)
+
+
+def _enter_group(
+    working: Working, step: CompiledStep, position: Position, now: datetime
+) -> Outcome:
+    return Inside(position)
 
 
 def _transform(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
@@ -361,11 +400,32 @@ def _moment(value: Any) -> datetime:
 def _succeed(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
     config = step.config
     assert isinstance(config, SucceedConfig)
+    if config.continue_as_new is not None:
+        next_input = _next_input(working, step, position, config.continue_as_new)
+        outcome = complete(working, step, position, NULL, now)
+        return Ended(NULL, next_input) if isinstance(outcome, Next) else outcome
     output = None
     if config.output is not None:
         output = _encoded(working, step, _render(config.output, working, position))
     outcome = complete(working, step, position, output or NULL, now)
     return Ended(output) if isinstance(outcome, Next) else outcome
+
+
+def _next_input(
+    working: Working, step: CompiledStep, position: Position, template: Template
+) -> Payload:
+    value = _render(template, working, position)
+    schema = working.snapshot.definition.input_schema
+    problems = schema.problems(value, root="$.continue_as_new") if schema else []
+    if problems:
+        message = f"The next input breaks the input schema at {problems[0].path}: "
+        details = {"problems": [each.as_dict() for each in problems]}
+        raise EngineError(
+            ErrorInfo(VALIDATION_INPUT, message + problems[0].message, details=details)
+        )
+    limit = working.snapshot.max_input_bytes
+    what = f"The next input of step `{step.id}`"
+    return encode(value, limit=limit, what=what, size_code=LIMIT_INPUT)
 
 
 def _fail_step(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
@@ -387,11 +447,12 @@ def _encoded(working: Working, step: CompiledStep, value: Any) -> Payload:
     return encode(value, limit=working.snapshot.max_output_bytes, what=what)
 
 
-_TYPES: Mapping[type, Callable[[Working, CompiledStep, Position, datetime], Outcome]] = {
+TYPES: dict[type, Callable[[Working, CompiledStep, Position, datetime], Outcome]] = {
     ActionConfig: _action,
     TransformConfig: _transform,
     ChoiceConfig: _choice,
     WaitConfig: _wait,
     SucceedConfig: _succeed,
     FailConfig: _fail_step,
+    GroupConfig: _enter_group,
 }

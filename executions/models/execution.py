@@ -104,6 +104,8 @@ class Execution(ExecutionVerbs, models.Model):
     # Its data.
     input = models.JSONField(default=dict, blank=True, null=True)
     variables = models.JSONField(default=dict, blank=True)
+    # Where it is inside of groups and catches: the planner's own, see `runtime/control.py`.
+    control = models.JSONField(default=dict, blank=True, editable=False)
     output = models.JSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
 
@@ -141,8 +143,19 @@ class Execution(ExecutionVerbs, models.Model):
     generation = models.PositiveIntegerField(default=0)
     item_index = models.PositiveIntegerField(null=True, blank=True)
     depth = models.PositiveSmallIntegerField(default=0)
+    # Its children, as far as the generation it has made last is concerned. Counted by whoever ends
+    # them, under this row's lock, together with the end itself.
+    children_generation = models.PositiveIntegerField(default=0)
+    children_open = models.PositiveIntegerField(default=0)
+    children_failed = models.PositiveIntegerField(default=0)
+    children_tolerated = models.PositiveIntegerField(default=0)
+    children_next = models.PositiveIntegerField(null=True, blank=True)
     rerun_of = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="reruns"
+    )
+
+    continued_from = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="continued_as"
     )
 
     # How it was asked for.
@@ -202,12 +215,6 @@ class Execution(ExecutionVerbs, models.Model):
             models.Index(fields=["state", "-id"], name="execution_by_state"),
             # Roots, newest first: what lists show.
             models.Index(fields=["-id"], condition=Q(parent__isnull=True), name="execution_roots"),
-            # The join: children of one generation that have not ended; also the tree.
-            models.Index(
-                fields=["parent", "parent_step", "generation", "state"],
-                condition=Q(parent__isnull=False),
-                name="execution_children",
-            ),
             models.Index(
                 fields=["correlation_id"],
                 condition=~Q(correlation_id=""),
@@ -238,6 +245,12 @@ class Execution(ExecutionVerbs, models.Model):
                 condition=Q(kind="root", parent__isnull=True)
                 | (~Q(kind="root") & Q(parent__isnull=False)),
                 name="execution_kind_matches_parent",
+            ),
+            # One child per item and generation; also serves the tree, refilling and joining.
+            models.UniqueConstraint(
+                fields=["parent", "parent_step", "generation", "item_index"],
+                condition=Q(parent__isnull=False),
+                name="execution_child_once",
             ),
             # One execution per key, asker and workflow, whoever comes first.
             models.UniqueConstraint(

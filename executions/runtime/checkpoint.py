@@ -15,15 +15,20 @@ from executions.engine.commands import (
     Command,
     Finish,
     RecordStep,
+    Rest,
+    SetControl,
     SetVariables,
+    Spawn,
+    TellChildren,
     Transit,
     Yield,
 )
 from executions.engine.payload import Payload
 from executions.engine.snapshot import Position, Snapshot
-from executions.engine.states import State, is_legal
+from executions.engine.states import ENDED, State, is_legal
+from executions.runtime.control import control_to_json
 
-Directive = Call | Yield | Block | Finish
+Directive = Call | Yield | Rest | Block | Finish
 
 MAX_REASON_CHARS = 200
 MAX_ACTOR_CHARS = 200
@@ -60,6 +65,12 @@ class Checkpoint:
     log: list[dict[str, Any]] = field(default_factory=list)
     # States between the first and the last, if a plan took several transitions.
     hops: list[str] = field(default_factory=list)
+    spawn: list[dict[str, Any]] = field(default_factory=list)
+    tell: list[dict[str, Any]] = field(default_factory=list)
+    # The execution that continues this one, by its id and the next input.
+    follows: dict[str, Any] | None = None
+    # The parent's id, step and generation, if this ends a child.
+    ends: tuple[int, str, int] | None = None
 
     @property
     def releases(self) -> bool:
@@ -74,8 +85,11 @@ def build(
     revision: int,
     counters: Counters,
     now: datetime,
+    child_of: tuple[int, str, int] | None = None,
 ) -> Checkpoint:
     """Write down what `commands` made of an execution; moves `counters` on.
+
+    child_of: the parent's id, step and generation, if it is a child.
 
     Raises IllegalTransition before anything is sent anywhere.
     """
@@ -97,9 +111,18 @@ def build(
                 _add_log(checkpoint, command, counters)
             case SetVariables(_, payload):
                 row["variables"] = _fragment(payload)
+            case SetControl():
+                row["control"] = control_to_json(command)
+                row["deadline_at"] = command.deadline
+            case Spawn():
+                checkpoint.spawn.extend(_spawn_rows(after.execution_id, command))
+            case TellChildren():
+                checkpoint.tell.append(_tell_row(after.execution_id, command))
             case Transit():
                 _add_transition(checkpoint, command, counters, now)
-            case Finish(output, error):
+            case Finish(output, error, next_input):
+                if next_input is not None:
+                    checkpoint.follows = {"id": after.execution_id, "input": _fragment(next_input)}
                 row["ended_at"] = now
                 row["output"] = _fragment(output) if output else None
                 row["error"] = error.as_dict() if error else None
@@ -109,6 +132,8 @@ def build(
     row["transition_seq"] = counters.transition_seq
     row["log_seq"] = counters.log_seq
     row["seen_seq"] = counters.seen_seq
+    if after.state in ENDED:
+        checkpoint.ends = child_of
     if after.state is State.PAUSED and checkpoint.transitions:
         row["paused_at"] = now
     return checkpoint
@@ -116,7 +141,7 @@ def build(
 
 def directive_of(commands: Sequence[Command]) -> Directive:
     """What to do once it is durable: the last word counts, an end is an end."""
-    found = [each for each in commands if isinstance(each, (Call, Yield, Block, Finish))]
+    found = [each for each in commands if isinstance(each, (Call, Yield, Rest, Block, Finish))]
     for each in found:
         if isinstance(each, Finish):
             return each
@@ -161,6 +186,33 @@ def _step_row(execution_id: int, step: RecordStep) -> dict[str, Any]:
         "error": step.error.as_dict() if step.error else None,
         "started_at": step.started_at,
         "ended_at": step.ended_at,
+    }
+
+
+def _spawn_rows(execution_id: int, spawn: Spawn) -> list[dict[str, Any]]:
+    return [
+        {
+            "parent": execution_id,
+            "step": spawn.step_id,
+            "generation": spawn.generation,
+            "base": spawn.base,
+            "idx": index,
+            "value": _fragment(item),
+            "concurrency": spawn.concurrency,
+            "tolerated": spawn.tolerated,
+        }
+        for index, item in enumerate(spawn.items)
+    ]
+
+
+def _tell_row(execution_id: int, tell: TellChildren) -> dict[str, Any]:
+    return {
+        "parent": execution_id,
+        "step": tell.step_id,
+        "generation": tell.generation,
+        "verb": tell.verb.value,
+        "actor": tell.actor[:MAX_ACTOR_CHARS],
+        "reason": tell.reason[:MAX_REASON_CHARS],
     }
 
 

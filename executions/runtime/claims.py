@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import connection
 
 from autopilot.common.errors import DomainError
 from executions.engine.errors import ErrorInfo
-from executions.engine.events import Asked, Verb
-from executions.engine.snapshot import Phase, Position, Snapshot, StepFact
-from executions.engine.states import State, StepState
-from executions.runtime import statements
+from executions.engine.events import CHILDREN, Asked, ChildrenEnded, ChildResult, Told, Verb
+from executions.engine.snapshot import Phase, Position, Snapshot
+from executions.engine.states import State
+from executions.runtime import children_sql, statements
 from executions.runtime.checkpoint import Counters
+from executions.runtime.control import Control, control_from_json
 from executions.runtime.definitions import UNRUNNABLE, runnable_version
+from executions.runtime.outers import Outers, item_names
+from executions.runtime.rows import cursor, load_steps, parse
 
-DATA_STEPS = frozenset({"action", "transform"})
+
+class Row(NamedTuple):
+    """What a claim returns, in the order of `statements.CLAIM`."""
+
+    id: int
+    epoch: int
+    revision: int
+    claims: int
+    version_id: int
+    state: str
+    input: str | None
+    variables: str | None
+    current_step: str
+    current_seq: int
+    current_phase: str
+    current_attempt: int
+    current_since: datetime | None
+    wait_until: datetime | None
+    steps_entered: int
+    started_at: datetime | None
+    inbox_seq: int
+    seen_seq: int
+    transition_seq: int
+    log_seq: int
+    control: str | None
+    deadline_at: datetime | None
+    paused_at: datetime | None
+    parent_id: int | None
+    parent_step: str
+    generation: int
+    item_index: int | None
+    children_generation: int
+    children_open: int
+    children_failed: int
+    children_tolerated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +64,7 @@ class Message:
 
     execution_id: int
     seq: int
-    event: Asked
+    event: Asked | Told
 
 
 @dataclass(slots=True)
@@ -37,6 +72,8 @@ class Claim:
     """One execution this worker owns since `epoch`, as it was found.
 
     broken: why its definition can't be run by this release, if it can't; the snapshot's is empty.
+    child_of: the parent's id, step and generation. children_open, children_failing: whether any of
+    its own children are under way, and whether more have failed than may.
     """
 
     snapshot_id: int
@@ -46,16 +83,19 @@ class Claim:
     counters: Counters
     snapshot: Snapshot
     broken: ErrorInfo | None = None
+    child_of: tuple[int, str, int] | None = None
+    children_open: bool = False
+    children_failing: bool = False
     messages: list[Message] = field(default_factory=list)
 
 
-def read_claims(rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
+def read_claims(rows: Sequence[tuple[Any, ...]], outers: Outers) -> list[Claim]:
     """Build claims from the rows that the claim returned, reading what else they need."""
-    claims = [_claim(row) for row in rows]
-    begun = [each for each in claims if each.snapshot.entered]
-    if begun:
-        _load_steps(begun)
-    behind = {row[0]: row[17] for row in rows if row[16] > row[17]}
+    found = [Row(*row) for row in rows]
+    claims = [_claim(row) for row in found]
+    _load_steps([each for each in claims if each.snapshot.entered])
+    _load_outers(found, claims, outers)
+    behind = {row.id: row.seen_seq for row in found if row.inbox_seq > row.seen_seq}
     if behind:
         by_id = {each.snapshot_id: each for each in claims}
         for message in read_messages(behind):
@@ -65,70 +105,125 @@ def read_claims(rows: Sequence[tuple[Any, ...]]) -> list[Claim]:
 
 def read_messages(seen: dict[int, int]) -> list[Message]:
     """Messages of these executions after the given sequence numbers, in order."""
-    with _cursor() as cursor:
-        cursor.execute(statements.LOAD_MESSAGES, {"ids": list(seen), "after": list(seen.values())})
+    with cursor() as opened:
+        opened.execute(statements.LOAD_MESSAGES, {"ids": list(seen), "after": list(seen.values())})
         return [
-            Message(row[0], row[1], Asked(Verb(row[2]), row[4], _json(row[3]).get("reason", "")))
-            for row in cursor.fetchall()
+            Message(row[0], row[1], _event(row[2], row[3], row[4])) for row in opened.fetchall()
         ]
 
 
-def _claim(row: tuple[Any, ...]) -> Claim:
-    (pk, epoch, revision, count, version_id, state, data, variables) = row[:8]
-    (step, seq, phase, attempt, since, wait_until, entered, started_at) = row[8:16]
+def _event(kind: str, payload: str, actor: str) -> Asked | Told:
+    if kind == CHILDREN:
+        return Told()
+    return Asked(Verb(kind), actor, parse(payload).get("reason", ""))
+
+
+def read_children(parent: int, step: str, base: int) -> ChildrenEnded:
+    """What the children of a step came to, in the order of the items."""
+    with cursor() as opened:
+        opened.execute(children_sql.RESULTS, {"parent": parent, "step": step, "base": base})
+        return ChildrenEnded(
+            tuple(
+                ChildResult(index, state == State.COMPLETED, parse(output), parse(error))
+                for index, state, output, error in opened.fetchall()
+            )
+        )
+
+
+def _claim(row: Row) -> Claim:
     broken = None
     try:
-        runnable = runnable_version(version_id)
+        runnable = runnable_version(row.version_id)
     except DomainError as error:
         broken = ErrorInfo(error.code, error.message)
         runnable = UNRUNNABLE
-    position = None
-    if step:
-        position = Position(step, seq, Phase(phase), _utc(since), attempt, _utc(wait_until))
+    control = control_from_json(parse(row.control))
     snapshot = Snapshot(
-        execution_id=pk,
+        execution_id=row.id,
         definition=runnable.definition,
         workflow=runnable.workflow,
         version=runnable.version,
-        state=State(state),
-        input=_json(data),
-        vars=_json(variables),
-        position=position,
-        entered=entered,
-        started_at=_utc(started_at),
+        state=State(row.state),
+        input=parse(row.input),
+        vars=parse(row.variables),
+        position=_position(row, control),
+        entered=row.steps_entered,
+        started_at=_utc(row.started_at),
+        frames=control.frames,
+        caught=control.caught,
+        names=control.names,
+        deadline=_utc(row.deadline_at),
+        paused_at=_utc(row.paused_at),
         max_steps=settings.AUTOPILOT["MAX_STEPS"],
+        max_input_bytes=settings.AUTOPILOT["MAX_INPUT_BYTES"],
         max_output_bytes=settings.AUTOPILOT["MAX_OUTPUT_BYTES"],
+        max_joined_bytes=settings.AUTOPILOT["MAX_JOINED_BYTES"],
+        scope_id=row.parent_step,
+        generation=row.children_generation,
     )
-    counters = Counters(transition_seq=row[18], log_seq=row[19], seen_seq=row[17])
-    return Claim(pk, epoch, revision, count, counters, snapshot, broken)
+    claim = Claim(
+        snapshot_id=row.id,
+        epoch=row.epoch,
+        revision=row.revision,
+        claims=row.claims,
+        counters=Counters(row.transition_seq, row.log_seq, row.seen_seq),
+        snapshot=snapshot,
+        broken=broken,
+        children_open=row.children_open > 0,
+        children_failing=row.children_failed > row.children_tolerated,
+    )
+    if row.parent_id is not None:
+        claim.child_of = (row.parent_id, row.parent_step, row.generation)
+    return claim
+
+
+def _position(row: Row, control: Control) -> Position | None:
+    if not row.current_step:
+        return None
+    return Position(
+        step_id=row.current_step,
+        seq=row.current_seq,
+        phase=Phase(row.current_phase),
+        started_at=_utc(row.current_since),
+        attempt=row.current_attempt,
+        wait_until=_utc(row.wait_until),
+        entered_at=control.entered_at,
+        generation=control.generation,
+        base=control.base,
+    )
 
 
 def _utc(moment: datetime | None) -> Any:
     return moment.astimezone(UTC) if moment else None
 
 
-def _json(text: str | None) -> Any:
-    """Django leaves jsonb as text on its connections; `json` keeps large integers exact."""
-    return None if text is None else json.loads(text)
-
-
 def _load_steps(claims: list[Claim]) -> None:
     """Fill in the latest result of each step, and the output that would be the result so far."""
-    snapshots = {each.snapshot_id: each.snapshot for each in claims}
-    facts: dict[int, dict[str, StepFact]] = {pk: {} for pk in snapshots}
-    last: dict[int, int] = {}
-    with _cursor() as cursor:
-        cursor.execute(statements.LOAD_STEPS, {"ids": list(snapshots)})
-        for pk, step_id, seq, kind, state, output, error, attempt in cursor.fetchall():
-            facts[pk][step_id] = StepFact(StepState(state), _json(output), _json(error), attempt)
-            if kind in DATA_STEPS and state == StepState.COMPLETED and seq > last.get(pk, 0):
-                last[pk] = seq
-                snapshots[pk].last_output = facts[pk][step_id].output
-    for pk, snapshot in snapshots.items():
-        snapshot.steps = facts[pk]
+    if not claims:
+        return
+    loaded = load_steps([each.snapshot_id for each in claims])
+    for claim in claims:
+        snapshot = claim.snapshot
+        snapshot.steps, outputs = loaded[claim.snapshot_id]
+        # Inside a group only what its own steps have made counts.
+        floor = snapshot.frames[-1].position.seq if snapshot.frames else 0
+        inside = [each for each in outputs if each[0] > floor]
+        if inside:
+            snapshot.last_output = max(inside, key=lambda each: each[0])[1]
 
 
-def _cursor() -> Any:
-    connection.ensure_connection()
-    assert connection.connection is not None
-    return connection.connection.cursor()
+def _load_outers(rows: list[Row], claims: list[Claim], outers: Outers) -> None:
+    """Give items what they see of the execution around them."""
+    items = [
+        (row, claim, (row.parent_id, row.generation))
+        for row, claim in zip(rows, claims, strict=True)
+        if row.parent_id is not None and claim.broken is None
+    ]
+    if not items:
+        return
+    outers.load((key, claim.snapshot.definition) for _, claim, key in items)
+    for row, claim, key in items:
+        snapshot = claim.snapshot
+        snapshot.outer = outer = outers.get(key)
+        own = item_names(snapshot.definition, row.parent_step, snapshot.input, row.item_index or 0)
+        snapshot.item_names = {**outer.names, **own}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 from django.conf import settings
 
+from executions.runtime import dispatch
 from executions.runtime.ledger import Ledger
 from executions.runtime.performer import Performer
 from executions.runtime.runner import Runner
@@ -66,6 +67,12 @@ class Drain:
         """There may be something to claim. On the loop's thread."""
         self._may_find = True
         self._bell.set()
+
+    def announce(self) -> None:
+        """There is more to claim than this drain may want. On the loop's thread."""
+        self.ring()
+        # Redis may be slow; nobody waits for it here.
+        asyncio.get_running_loop().run_in_executor(None, dispatch.ring, self.queue)
 
     def lose(self) -> None:
         """The lease is gone: stop touching what was held. On the loop's thread."""

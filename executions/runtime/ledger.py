@@ -18,14 +18,23 @@ from typing import Any
 import orjson
 import psycopg2
 import structlog
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import errors as pg
 
-from executions.runtime import statements
+from executions.engine.events import ChildrenEnded
+from executions.engine.states import State
+from executions.runtime import children_sql, statements
 from executions.runtime.checkpoint import Checkpoint
-from executions.runtime.claims import Claim, Message, read_claims, read_messages
+from executions.runtime.claims import (
+    Claim,
+    Message,
+    read_children,
+    read_claims,
+    read_messages,
+)
 from executions.runtime.faults import fault
+from executions.runtime.outers import Outers
+from executions.runtime.rows import cursor
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +97,7 @@ class Ledger:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # Executions this process knows it owns, by id, with the epoch of the claim.
         self._held: dict[int, int] = {}
+        self._outers = Outers()
         self._closed = False
         self._lost_connection = False
         self.commits = 0
@@ -132,6 +142,10 @@ class Ledger:
     async def messages(self, seen: dict[int, int]) -> list[Message]:
         """Inbox messages after the given sequence numbers, by execution id."""
         return await self._ask(lambda: self._again(lambda: read_messages(seen)))
+
+    async def children(self, execution_id: int, step: str, base: int) -> ChildrenEnded:
+        """What the children of a step came to; all have ended."""
+        return await self._ask(lambda: self._again(lambda: read_children(execution_id, step, base)))
 
     async def release(self, held: Sequence[Held]) -> None:
         """Give executions back before they are done."""
@@ -256,15 +270,15 @@ class Ledger:
     @staticmethod
     def _roll_back() -> None:
         try:
-            with _cursor() as cursor:
-                cursor.execute("ROLLBACK")
+            with cursor() as opened:
+                opened.execute("ROLLBACK")
         except CONNECTION_LOST:
             connection.close()
 
     def _commit(self, checkpoints: list[Checkpoint]) -> list[Any]:
-        with _cursor() as cursor:
-            cursor.execute(statements.LOCK, {"ids": [each.execution_id for each in checkpoints]})
-            rows = {row[0]: row for row in cursor.fetchall()}
+        with cursor() as opened:
+            opened.execute(statements.LOCK, {"ids": _ids_to_lock(checkpoints)})
+            rows = {row[0]: row for row in opened.fetchall()}
             results: list[Any] = []
             writing: list[Checkpoint] = []
             for each in checkpoints:
@@ -275,7 +289,7 @@ class Ledger:
                 results.append(verdict)
             fault("ledger.before_commit")
             sql, parameters = _batch(writing)
-            cursor.execute(sql + statements.COMMIT, parameters)
+            opened.execute(sql + statements.COMMIT, parameters)
             fault("ledger.after_commit")
         self.commits += 1
         self.checkpoints += len(writing)
@@ -300,11 +314,11 @@ class Ledger:
 
     def _claim(self, sql: str, parameters: dict[str, Any]) -> list[Claim]:
         def run() -> list[Claim]:
-            with _cursor() as cursor:
-                cursor.execute(sql, parameters)
-                rows = cursor.fetchall()
+            with cursor() as opened:
+                opened.execute(sql, parameters)
+                rows = opened.fetchall()
             fault("ledger.after_claim")
-            claims = read_claims(rows)
+            claims = read_claims(rows, self._outers)
             self._held.update({each.snapshot_id: each.epoch for each in claims})
             return claims
 
@@ -321,8 +335,8 @@ class Ledger:
         }
 
         def run() -> None:
-            with _cursor() as cursor:
-                cursor.execute(statements.RELEASE, parameters)
+            with cursor() as opened:
+                opened.execute(statements.RELEASE, parameters)
 
         self._again(run)
         for each in held:
@@ -330,28 +344,15 @@ class Ledger:
 
     def _release_strays(self) -> None:
         """Free what a claim took while the connection broke and nobody here knows of."""
-        with _cursor() as cursor:
-            cursor.execute(
+        with cursor() as opened:
+            opened.execute(
                 statements.RELEASE_STRAYS,
                 {"worker": self.worker_id, "held": list(self._held)},
             )
-            strays = cursor.fetchall()
+            strays = opened.fetchall()
         self._lost_connection = False
         if strays:
             log.info("ledger.strays_released", count=len(strays))
-
-
-def _cursor() -> Any:
-    """A raw cursor of this thread's connection, in autocommit; transactions are spelled out."""
-    if connection.connection is None:
-        connection.ensure_connection()
-        assert connection.connection is not None
-        with connection.connection.cursor() as cursor:
-            # A process frozen between its lock and its commit would keep the rows of everything it
-            # owns locked, and nobody could free them: the server ends such a session.
-            milliseconds = int(settings.AUTOPILOT["LEASE_SECONDS"] * 500)
-            cursor.execute("SET idle_in_transaction_session_timeout = %s", [milliseconds])
-    return connection.connection.cursor()
 
 
 def _batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
@@ -379,7 +380,44 @@ def _batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
         parameters[f"hops{index}"] = _dump(hops)
     parts.append(statements.UPDATE)
     parameters["rows"] = _dump([each.row for each in checkpoints])
+    _add_children(checkpoints, parts, parameters)
     return "".join(parts), parameters
+
+
+def _ids_to_lock(checkpoints: list[Checkpoint]) -> list[int]:
+    """A child's end changes its parent too; all rows are locked in one go, in the order of ids."""
+    ids = {each.execution_id for each in checkpoints}
+    ids.update(each.ends[0] for each in checkpoints if each.ends)
+    return list(ids)
+
+
+def _add_children(
+    checkpoints: list[Checkpoint], parts: list[str], parameters: dict[str, Any]
+) -> None:
+    """What the checkpoints mean for children to be made or told, and for parents."""
+    if spawn := [row for each in checkpoints for row in each.spawn]:
+        parts.append(children_sql.SPAWN)
+        parameters["spawn"] = _dump(spawn)
+    if follows := [each.follows for each in checkpoints if each.follows]:
+        parts.append(children_sql.FOLLOW)
+        parameters["follows"] = _dump(follows)
+    if tell := [row for each in checkpoints for row in each.tell]:
+        parts.append(children_sql.TELL)
+        parameters["tell"] = _dump(tell)
+    ended: dict[tuple[int, str, int], dict[str, Any]] = {}
+    for each in checkpoints:
+        if each.ends is None:
+            continue
+        parent, step, generation = each.ends
+        count = ended.setdefault(
+            each.ends,
+            {"parent": parent, "step": step, "generation": generation, "ended": 0, "failed": 0},
+        )
+        count["ended"] += 1
+        count["failed"] += each.row["state"] != State.COMPLETED
+    if ended:
+        parts += [children_sql.COUNT, children_sql.REFILL, children_sql.REPORT]
+        parameters["ended"] = _dump(list(ended.values()))
 
 
 def _dump(rows: list[dict[str, Any]]) -> str:

@@ -7,15 +7,18 @@ can't be stopped: it keeps its place in the pool until it really ends, and is co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import connections
 
+from autopilot.common import clock
 from executions.engine.commands import Call
 from executions.engine.errors import (
     ACTION_CRASHED,
@@ -28,6 +31,7 @@ from executions.engine.errors import (
     ErrorInfo,
 )
 from executions.engine.events import CallFailed, CallSucceeded, LogRecord
+from executions.engine.flow import deadline_of
 from executions.engine.payload import NULL, Payload, encode
 from executions.engine.snapshot import Snapshot, scope_of
 from workflows.actions.base import Action, ActionError, InvalidParams
@@ -37,6 +41,51 @@ from workflows.definition.compiled import ActionConfig, CompiledStep
 from workflows.definition.expressions import ExpressionError
 
 log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """How long a call may take, and how long it may be silent. Made on the event loop."""
+
+    def __init__(self, seconds: float, silence: timedelta | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._silence = silence.total_seconds() if silence else None
+        self._end = self._loop.time() + seconds
+        self.timeout = asyncio.timeout_at(self._next())
+
+    def _next(self) -> float:
+        if self._silence is None:
+            return self._end
+        return min(self._end, self._loop.time() + self._silence)
+
+    def beat(self, details: Any = None) -> None:
+        """The action says that it is alive; from any thread."""
+        if self._silence is not None:
+            self._loop.call_soon_threadsafe(self._extend)
+
+    def _extend(self) -> None:
+        if not self.timeout.expired():
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                self.timeout.reschedule(self._next())
+
+    def error(self) -> ErrorInfo:
+        if self._loop.time() < self._end:
+            message = f"The action gave no heartbeat for {self._silence:g} seconds."
+        else:
+            message = f"The action did not end within {self._seconds:g} seconds."
+        return ErrorInfo(TIMEOUT_STEP, message, retryable=True)
+
+
+def _seconds_for(snapshot: Snapshot, step: CompiledStep) -> float:
+    """The step's own timeout, but no longer than what it is inside of may take."""
+    limit: float = settings.AUTOPILOT["STEP_TIMEOUT_SECONDS"]
+    seconds = step.timeout.total_seconds() if step.timeout else limit
+    deadline = deadline_of(snapshot)
+    if deadline is None:
+        return seconds
+    # A little beyond the deadline, so that whoever looks at the clock then sees it passed.
+    left = (deadline - clock.now()).total_seconds() + 0.01
+    return max(0.0, min(seconds, left))
 
 
 class Performer:
@@ -104,8 +153,7 @@ class Performer:
         call: Call,
         step_log: StepLog,
     ) -> Any:
-        limit = settings.AUTOPILOT["STEP_TIMEOUT_SECONDS"]
-        seconds = step.timeout.total_seconds() if step.timeout else limit
+        watch = Watch(_seconds_for(snapshot, step), step.heartbeat)
         cancelled = threading.Event()
         context = Context(
             idempotency_key=f"{snapshot.execution_id}-{step.id}-{call.position.seq}",
@@ -114,10 +162,10 @@ class Performer:
             attempt=call.position.attempt,
             log=step_log,
             is_cancelled=cancelled.is_set,
+            heartbeat=watch.beat,
         )
-        clock = asyncio.timeout(seconds)
         try:
-            async with clock:
+            async with watch.timeout:
                 if action.is_async:
                     return await action.function(params, context)
                 return await self._in_thread(lambda: action.function(params, context))
@@ -133,9 +181,8 @@ class Performer:
             raise
         except BaseException as error:
             cancelled.set()
-            if isinstance(error, TimeoutError) and clock.expired():
-                message = f"The action did not end within {seconds:g} seconds."
-                raise EngineError(ErrorInfo(TIMEOUT_STEP, message, retryable=True)) from None
+            if isinstance(error, TimeoutError) and watch.timeout.expired():
+                raise EngineError(watch.error()) from None
             # An action is somebody else's code: SystemExit from it must not end the worker.
             log.exception("action.crashed", action=action.name, step=step.id)
             message = f"The action raised {type(error).__name__}: {error}"

@@ -13,9 +13,9 @@ from typing import Protocol
 import structlog
 
 from autopilot.common import clock
-from executions.engine.commands import Block, Call, Command, Finish, Yield
+from executions.engine.commands import Block, Call, Command, Finish, Rest, Yield
 from executions.engine.errors import VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
-from executions.engine.events import Claimed, Continued, Event, Verb
+from executions.engine.events import Asked, ChildrenFailing, Claimed, Continued, Event, Told, Verb
 from executions.engine.planner import abort, plan
 from executions.engine.snapshot import Phase, Snapshot
 from executions.engine.states import State
@@ -35,18 +35,26 @@ PLAN_SECONDS = 0.05
 LOST_AFTER_CLAIMS = 6
 
 
-class Closing(Protocol):
-    """Says whether the drain wants its executions back at the next step boundary."""
+class Holder(Protocol):
+    """The drain, as a runner sees it.
+
+    closing: it wants its executions back at the next step boundary. ring: there may be something
+    to claim. announce: there is, for other workers too.
+    """
 
     @property
     def closing(self) -> bool: ...
+
+    def ring(self) -> None: ...
+
+    def announce(self) -> None: ...
 
 
 class Runner:
     """Drives one claimed execution: plan, make durable, carry out, again."""
 
     def __init__(
-        self, claim: Claim, *, ledger: Ledger, performer: Performer, drain: Closing
+        self, claim: Claim, *, ledger: Ledger, performer: Performer, drain: Holder
     ) -> None:
         self.execution_id = claim.snapshot_id
         self.epoch = claim.epoch
@@ -62,6 +70,7 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._calling = False
         self._interrupted = False
+        self._awake = asyncio.Event()
 
     @property
     def read_seq(self) -> int:
@@ -86,7 +95,9 @@ class Runner:
             if message.seq > self._read_seq:
                 self._read_seq = message.seq
                 self._inbox.append(message)
-        if self._calling and any(each.event.verb is Verb.CANCEL for each in self._inbox):
+        if self._inbox:
+            self._awake.set()
+        if self._calling and any(_is_cancel(each.event) for each in self._inbox):
             self._interrupt()
 
     def _interrupt(self) -> None:
@@ -97,6 +108,10 @@ class Runner:
     async def _run(self) -> None:
         snapshot, directive = await self._first(self._claim.snapshot)
         while not isinstance(directive, (Block, Finish)):
+            if any(isinstance(each.event, Told) for each in self._inbox):
+                # What its children came to is read with a claim; the message stays unseen.
+                await self._give_back(untouched=True)
+                return
             if self._inbox:
                 snapshot, directive = await self._advance(snapshot, [])
             elif self._drain.closing:
@@ -119,7 +134,20 @@ class Runner:
         if self._has_lost_call(snapshot):
             # Before any wish: after a pause nobody could tell any more that the call was lost.
             return await self._advance(snapshot, [Claimed(lost_call=True)], take_inbox=False)
-        return await self._advance(snapshot, [*self._take_inbox(), Claimed()], take_inbox=False)
+        events: list[Event] = [*self._take_inbox(), Claimed()]
+        news = await self._news_of_children(snapshot)
+        if news is not None:
+            events.append(news)
+        return await self._advance(snapshot, events, take_inbox=False)
+
+    async def _news_of_children(self, snapshot: Snapshot) -> Event | None:
+        """What the row says of its children; the message that woke it carries nothing."""
+        position = snapshot.position
+        if position is None or position.phase not in (Phase.CHILDREN, Phase.STOPPING):
+            return None
+        if not self._claim.children_open:
+            return await self._ledger.children(self.execution_id, position.step_id, position.base)
+        return ChildrenFailing() if self._claim.children_failing else None
 
     def _has_lost_call(self, snapshot: Snapshot) -> bool:
         position = snapshot.position
@@ -142,6 +170,8 @@ class Runner:
 
     async def _carry_out(self, snapshot: Snapshot, directive: Directive) -> Event | None:
         """Do what the durable plan asks for; None = it was interrupted."""
+        if isinstance(directive, Rest):
+            return await self._rest(directive.until)
         if not isinstance(directive, Call):
             await asyncio.sleep(0)
             return Continued()
@@ -159,8 +189,19 @@ class Runner:
         finally:
             self._calling = False
 
+    async def _rest(self, until: datetime) -> Event | None:
+        """Wait out a short backoff; None = a message came first."""
+        self._awake.clear()
+        try:
+            async with asyncio.timeout((until - clock.now()).total_seconds()):
+                await self._awake.wait()
+        except TimeoutError:
+            return Continued()
+        return None if self._inbox else Continued()
+
     def stop_call(self) -> None:
         """The grace period is over: give the execution back even in the middle of a call."""
+        self._awake.set()
         if self._calling:
             self._interrupt()
 
@@ -198,10 +239,16 @@ class Runner:
             revision=self._revision,
             counters=self._counters,
             now=now,
+            child_of=self._claim.child_of,
         )
         inbox_seq = await self._ledger.record(checkpoint)
         self._revision += 1
         fault("runner.after_checkpoint")
+        if checkpoint.spawn or checkpoint.tell or checkpoint.follows:
+            self._drain.announce()
+        elif checkpoint.ends:
+            # Another item may go now, or the parent.
+            self._drain.ring()
         if not checkpoint.releases and inbox_seq > self._read_seq:
             self.deliver(await self._ledger.messages({self.execution_id: self._read_seq}))
         return after, checkpoint.directive
@@ -210,9 +257,13 @@ class Runner:
         await self._ledger.release([Held(self.execution_id, self.epoch, untouched)])
 
 
+def _is_cancel(event: Event) -> bool:
+    return isinstance(event, Asked) and event.verb is Verb.CANCEL
+
+
 def _changes_nothing(commands: Sequence[Command]) -> bool:
     """Whether all there is to do is to carry on: nothing to record, nobody to give up to."""
-    return all(isinstance(each, (Call, Yield)) for each in commands)
+    return all(isinstance(each, (Call, Yield, Rest)) for each in commands)
 
 
 def _plan_all(

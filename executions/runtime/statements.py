@@ -62,6 +62,8 @@ UPDATE executions_execution e
        wait_until = x.wait_until,
        steps_entered = x.steps_entered,
        variables = COALESCE(x.variables, e.variables),
+       control = COALESCE(x.control, e.control),
+       deadline_at = CASE WHEN x.control IS NULL THEN e.deadline_at ELSE x.deadline_at END,
        output = COALESCE(x.output, e.output),
        error = COALESCE(x.error, e.error),
        started_at = x.started_at,
@@ -83,7 +85,8 @@ UPDATE executions_execution e
        current_phase text, current_attempt int, current_since timestamptz, wait_until timestamptz,
        steps_entered int, variables jsonb, output jsonb, error jsonb, started_at timestamptz,
        ended_at timestamptz, paused_at timestamptz, seen_seq bigint, transition_seq int,
-       log_seq int, release boolean, runnable_at timestamptz)
+       log_seq int, release boolean, runnable_at timestamptz, control jsonb,
+       deadline_at timestamptz)
  WHERE e.id = x.id;
 """
 
@@ -103,7 +106,9 @@ _RETURNING = """
 RETURNING e.id, e.epoch, e.revision, e.claims, e.version_id, e.state, e.input, e.variables,
           e.current_step, e.current_seq, e.current_phase, e.current_attempt, e.current_since,
           e.wait_until, e.steps_entered, e.started_at, e.inbox_seq, e.seen_seq,
-          e.transition_seq, e.log_seq
+          e.transition_seq, e.log_seq, e.control, e.deadline_at, e.paused_at,
+          e.parent_id, e.parent_step, e.generation, e.item_index, e.children_generation,
+          e.children_open, e.children_failed, e.children_tolerated
 """
 
 # The worker's row is held while it claims: if the clock has deleted it, nothing is claimed; if the

@@ -112,3 +112,30 @@ def orm(params: dict[str, Any], context: Context) -> dict[str, Any]:
     from workflows.models import Workflow
 
     return {"workflows": Workflow.objects.count()}
+
+
+@action("probe.fail_first", idempotent=True)
+async def fail_first(params: dict[str, Any], context: Context) -> int:
+    """Fails the first call for a key if asked to; answers how many calls there were."""
+    file = Path(params["file"]) / f"calls-{params['key']}"
+    calls = len(file.read_text()) + 1 if file.exists() else 1
+    file.write_text("x" * calls)
+    if params["fail"] and calls == 1:
+        raise ActionError("NotYet", "The first call fails.")
+    return calls
+
+
+@action("probe.beat", idempotent=True)
+async def beat(params: dict[str, Any], context: Context) -> int:
+    for _ in range(params["times"]):
+        await context.heartbeat()
+        await asyncio.sleep(params["pause"])
+    return params["times"]
+
+
+@action("probe.beat_in_thread", idempotent=True)
+def beat_in_thread(params: dict[str, Any], context: Context) -> int:
+    for _ in range(params["times"]):
+        context.heartbeat()
+        time.sleep(params["pause"])
+    return params["times"]

@@ -37,24 +37,11 @@ class Row:
 
 
 NOT_RUNNABLE: tuple[Row, ...] = (
-    Row(Place.STEP_TYPE, "map", "running steps for every item of a list", compiled=True),
-    Row(Place.STEP_TYPE, "group", "groups of steps", compiled=True),
     Row(Place.STEP_TYPE, "parallel", "running branches side by side"),
     Row(Place.STEP_TYPE, "signal", "waiting for an external event"),
     Row(Place.STEP_TYPE, "approval", "waiting for a person's decision"),
     Row(Place.STEP_TYPE, "workflow", "starting another workflow"),
-    Row(Place.STEP_FIELD, "retry", "trying a failed step again", compiled=True),
-    Row(Place.STEP_FIELD, "catch", "catching the error of a step", compiled=True),
-    Row(Place.STEP_FIELD, "heartbeat", "watching over the heartbeat of a step", compiled=True),
     Row(Place.STEP_FIELD, "compensate", "undoing a step"),
-    Row(
-        Place.CONFIG_FIELD,
-        "succeed.continue_as_new",
-        "continuing as a new execution",
-        compiled=True,
-    ),
-    Row(Place.DOCUMENT_FIELD, "timeout", "a timeout of the whole execution", compiled=True),
-    Row(Place.DOCUMENT_FIELD, "defaults", "defaults for all steps", compiled=True),
     Row(Place.DOCUMENT_FIELD, "redact", "hiding values", compiled=True),
     Row(Place.DOCUMENT_FIELD, "concurrency", "limiting how many executions run at once"),
     Row(Place.DOCUMENT_FIELD, "on_failure", "an answer to a failed execution"),

@@ -1,0 +1,369 @@
+"""Where the outcome of a step leads: on, into or out of a group, to a retry, a catch, the end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from executions.engine import steps
+from executions.engine.commands import Block, Finish, Rest, Yield
+from executions.engine.errors import (
+    ENGINE_INTERNAL,
+    LIMIT_STEPS,
+    TIMEOUT_EXECUTION,
+    TIMEOUT_STEP,
+    EngineError,
+    ErrorInfo,
+)
+from executions.engine.payload import Payload, encode
+from executions.engine.snapshot import Frame, Part, Phase, Position, Snapshot, scope_of
+from executions.engine.states import ENDED, Reason, State
+from executions.engine.working import Working
+from workflows.definition.compiled import (
+    CatchClause,
+    CompiledScope,
+    CompiledStep,
+    GroupConfig,
+    RetryPolicy,
+)
+
+ENGINE = "engine"
+PURE_STEPS_PER_PLAN = 100
+# A backoff no longer than this is waited out by the worker that has the execution.
+REST_SECONDS = 3.0
+
+
+def run(working: Working, now: datetime, spent: Callable[[], bool]) -> None:
+    """Take steps until one needs the outside world, or time, or the end is reached."""
+    for _ in range(PURE_STEPS_PER_PLAN):
+        if expire(working, now) and working.snapshot.state in ENDED:
+            return
+        position = working.snapshot.position
+        if position is None:
+            raise EngineError(ErrorInfo(ENGINE_INTERNAL, "The execution stands at no step."))
+        step = working.snapshot.definition.steps[position.step_id]
+        if not follow(working, steps.take(working, step, position, now), now):
+            return
+        if spent():
+            break
+    working.add(Yield())
+
+
+def follow(working: Working, outcome: steps.Outcome, now: datetime) -> bool:
+    """Go where a step's outcome leads; True if another step is to be taken now."""
+    match outcome:
+        case steps.Calling(position):
+            steps.call_again(working, position)
+            return False
+        case steps.Sleeping(until, reason):
+            _sleep(working, until, reason)
+            return False
+        case steps.Inside(position):
+            _enter_group(working, position, now)
+        case steps.Next(step_id):
+            enter(working, step_id, now)
+        case steps.Ended(output, None):
+            _end_scope(working, output, now)
+        case steps.Ended(_, next_input):
+            _continue_as_new(working, next_input)
+        case steps.Broken(error):
+            _recover(working, error, now)
+    return working.snapshot.state not in ENDED
+
+
+def _sleep(working: Working, until: datetime | None, reason: Reason) -> None:
+    snapshot = working.snapshot
+    moment = _soonest(until, _deadline(snapshot))
+    position = snapshot.position
+    if position and position.phase is Phase.BACKOFF and until is not None:
+        rest = (until - position.started_at).total_seconds()
+        if rest <= REST_SECONDS and snapshot.state is State.RUNNING:
+            working.add(Rest(until))
+            return
+    if snapshot.state is State.RUNNING:
+        working.transit(State.WAITING, reason, ENGINE)
+    working.add(Block(moment))
+
+
+def enter(working: Working, step_id: str | None, now: datetime) -> None:
+    """Stand at a step that has not been looked at; None = the scope has come to its end."""
+    snapshot = working.snapshot
+    if step_id is None:
+        _end_scope(working, None, now)
+        return
+    if snapshot.entered >= snapshot.max_steps:
+        message = f"The execution has taken {snapshot.max_steps} steps, which is its limit."
+        end_failed(working, ErrorInfo(LIMIT_STEPS, message, step=step_id))
+        return
+    snapshot.entered += 1
+    working.move(Position(step_id, snapshot.entered, Phase.ENTER, now))
+
+
+# Groups ------------------------------------------------------------------------------------------
+
+
+def _group(snapshot: Snapshot, frame: Frame) -> tuple[CompiledStep, GroupConfig]:
+    step = snapshot.definition.steps[frame.position.step_id]
+    assert isinstance(step.config, GroupConfig)
+    return step, step.config
+
+
+def _enter_group(working: Working, position: Position, now: datetime) -> None:
+    step = working.snapshot.definition.steps[position.step_id]
+    assert isinstance(step.config, GroupConfig)
+    deadline = now + step.timeout if step.timeout else None
+    frame = Frame(position.at(Phase.INSIDE), deadline=deadline)
+    working.snapshot.frames = (*working.snapshot.frames, frame)
+    # What the group comes to is what its own steps have made.
+    working.snapshot.last_output = None
+    enter(working, _first(step.config.scope), now)
+
+
+def _first(scope: CompiledScope) -> str:
+    return scope.first
+
+
+def _end_scope(working: Working, output: Payload | None, now: datetime) -> None:
+    """The scope that is being taken has come to its end without an error."""
+    snapshot = working.snapshot
+    if not snapshot.frames:
+        complete(working, output, now)
+        return
+    frame = snapshot.frames[-1]
+    _, config = _group(snapshot, frame)
+    if frame.part is Part.LAST:
+        _leave_group(working, frame, now)
+        return
+    value = output.value if output is not None else snapshot.last_output
+    if config.last is not None:
+        _enter_last(working, replace(frame, output=value), config.last, now)
+        return
+    _leave_group(working, replace(frame, output=value), now)
+
+
+def _enter_last(working: Working, frame: Frame, last: CompiledScope, now: datetime) -> None:
+    """Run `finally`: it has no deadline but the execution's, whatever the body came to."""
+    snapshot = working.snapshot
+    changed = replace(frame, part=Part.LAST, deadline=None)
+    snapshot.frames = (*snapshot.frames[:-1], changed)
+    snapshot.caught = frame.error
+    enter(working, _first(last), now)
+
+
+def _leave_group(working: Working, frame: Frame, now: datetime) -> None:
+    """The group is over: its outcome is that of a step like any other."""
+    snapshot = working.snapshot
+    step, _ = _group(snapshot, frame)
+    snapshot.frames = snapshot.frames[:-1]
+    working.move(frame.position)
+    if frame.error is not None:
+        outcome = steps.fail(working, step, frame.position, _error_of(frame.error), now)
+    else:
+        limit = snapshot.max_output_bytes
+        try:
+            output = encode(frame.output, limit=limit, what=f"The output of step `{step.id}`")
+        except EngineError as error:
+            outcome = steps.fail(working, step, frame.position, error.info, now)
+        else:
+            outcome = steps.complete(working, step, frame.position, output, now, is_output=True)
+    follow(working, outcome, now)
+
+
+def _error_of(stored: Any) -> ErrorInfo:
+    return ErrorInfo(
+        code=stored["code"],
+        message=stored["message"],
+        step=stored.get("step"),
+        attempt=stored.get("attempt", 1),
+        details=stored.get("details") or {},
+        retryable=bool(stored.get("retryable")),
+    )
+
+
+# Failures ----------------------------------------------------------------------------------------
+
+
+def _recover(working: Working, error: ErrorInfo, now: datetime) -> None:
+    """The current step has failed: try it again, catch it, or let its scope fail."""
+    position = working.snapshot.position
+    assert position is not None
+    step = working.snapshot.definition.steps[position.step_id]
+    if _retry(working, step, position, error, now):
+        return
+    for clause in step.catch:
+        if clause.applies_to(error.code):
+            _catch(working, clause, error, now)
+            return
+    _fail_scope(working, error, now)
+
+
+def _retry(
+    working: Working, step: CompiledStep, position: Position, error: ErrorInfo, now: datetime
+) -> bool:
+    policy = step.retry
+    if policy is None or not error.retryable or not policy.applies_to(error.code):
+        return False
+    if position.attempt >= policy.max_attempts:
+        return False
+    delay = _delay(policy, working.snapshot.execution_id, position, error)
+    if policy.budget is not None and now + delay > position.first_at + policy.budget:
+        return False
+    working.move(
+        replace(
+            position,
+            phase=Phase.BACKOFF,
+            attempt=position.attempt + 1,
+            started_at=now,
+            entered_at=position.first_at,
+            wait_until=now + delay,
+        )
+    )
+    return True
+
+
+def _delay(
+    policy: RetryPolicy, execution_id: int, position: Position, error: ErrorInfo
+) -> timedelta:
+    """Exponential, capped, less a share that is the same however often this is planned."""
+    seconds = policy.initial_interval.total_seconds() * policy.backoff ** (position.attempt - 1)
+    seconds = min(seconds, policy.max_interval.total_seconds())
+    seed = f"{execution_id}-{position.seq}-{position.attempt}".encode()
+    share = int.from_bytes(hashlib.sha256(seed).digest()[:8]) / 2**64
+    seconds -= seconds * policy.jitter * share
+    asked = error.details.get("retry_after_seconds")
+    if isinstance(asked, (int, float)) and asked > seconds:
+        seconds = min(float(asked), 86_400.0)
+    return timedelta(seconds=seconds)
+
+
+def _catch(working: Working, clause: CatchClause, error: ErrorInfo, now: datetime) -> None:
+    snapshot = working.snapshot
+    snapshot.caught = error.as_dict()
+    if clause.name is not None:
+        snapshot.names = {**snapshot.names, clause.name: snapshot.caught}
+    enter(working, clause.target, now)
+
+
+def _fail_scope(working: Working, error: ErrorInfo, now: datetime) -> None:
+    """Nothing caught it: the enclosing group fails with it, or the execution."""
+    snapshot = working.snapshot
+    if not snapshot.frames:
+        end_failed(working, error)
+        return
+    frame = snapshot.frames[-1]
+    _, config = _group(snapshot, frame)
+    # An error of `finally` takes the place of what the body came to.
+    broken = replace(frame, error=error.as_dict(), output=None)
+    if frame.part is Part.BODY and config.last is not None:
+        _enter_last(working, broken, config.last, now)
+        return
+    _leave_group(working, broken, now)
+
+
+# Deadlines ---------------------------------------------------------------------------------------
+
+
+def _soonest(*moments: datetime | None) -> datetime | None:
+    known = [each for each in moments if each is not None]
+    return min(known) if known else None
+
+
+def _deadline(snapshot: Snapshot) -> datetime | None:
+    """The next moment at which something the execution is inside of has taken too long."""
+    return _soonest(snapshot.deadline, *(frame.deadline for frame in snapshot.frames))
+
+
+def wakes_at(snapshot: Snapshot) -> datetime | None:
+    """When a waiting execution has something to do, if time alone can say so."""
+    position = snapshot.position
+    return _soonest(position.wait_until if position else None, _deadline(snapshot))
+
+
+def deadline_of(snapshot: Snapshot) -> datetime | None:
+    """For whoever calls an action: no call may outlast this."""
+    return _deadline(snapshot)
+
+
+def expire(working: Working, now: datetime) -> bool:
+    """Give up what has taken too long; True if something had."""
+    snapshot = working.snapshot
+    if snapshot.deadline is not None and now >= snapshot.deadline:
+        steps.abandon(working, now)
+        message = "The execution did not end within its timeout."
+        end_failed(working, ErrorInfo(TIMEOUT_EXECUTION, message))
+        return True
+    for depth, frame in enumerate(snapshot.frames):
+        if frame.deadline is not None and now >= frame.deadline:
+            steps.abandon(working, now, keep=depth + 1)
+            step, _ = _group(snapshot, frame)
+            message = f"The group did not end within {step.timeout}."
+            error = ErrorInfo(TIMEOUT_STEP, message, step=step.id, retryable=True)
+            _fail_scope(working, error, now)
+            return True
+    return False
+
+
+def extend_deadlines(snapshot: Snapshot, pause: timedelta) -> None:
+    """Deadlines stand still while an execution is paused."""
+    if snapshot.deadline is not None:
+        snapshot.deadline += pause
+    snapshot.frames = tuple(
+        replace(frame, deadline=frame.deadline + pause) if frame.deadline else frame
+        for frame in snapshot.frames
+    )
+
+
+# The end -----------------------------------------------------------------------------------------
+
+
+def complete(working: Working, output: Payload | None, now: datetime) -> None:
+    """The document's scope is over: work out the result and hold it to its schema."""
+    snapshot = working.snapshot
+    try:
+        payload = output if output is not None else _result(snapshot, now)
+        if snapshot.outer is None:
+            steps.check_result(snapshot.definition, payload)
+    except EngineError as error:
+        end_failed(working, error.info)
+        return
+    working.move(None)
+    working.transit(State.COMPLETED, Reason.DONE, ENGINE)
+    working.add(Finish(output=payload))
+
+
+def _continue_as_new(working: Working, next_input: Payload | None) -> None:
+    working.move(None)
+    working.transit(State.COMPLETED, Reason.CONTINUED, ENGINE)
+    working.add(Finish(next_input=next_input))
+
+
+def _result(snapshot: Snapshot, now: datetime) -> Payload:
+    template = snapshot.definition.output if snapshot.outer is None else None
+    value = snapshot.last_output
+    if template is not None:
+        value = steps.render(template, scope_of(snapshot), now)
+    return encode(value, limit=snapshot.max_output_bytes, what="The execution's output")
+
+
+def end_failed(working: Working, error: ErrorInfo) -> None:
+    """The execution fails with this error."""
+    if working.snapshot.state in ENDED:
+        return
+    working.transit(State.FAILED, error.code, ENGINE)
+    working.add(Finish(error=error))
+
+
+__all__ = [
+    "complete",
+    "deadline_of",
+    "end_failed",
+    "enter",
+    "expire",
+    "extend_deadlines",
+    "follow",
+    "run",
+    "wakes_at",
+]

@@ -1,0 +1,166 @@
+"""The SQL of children: made, refilled, counted and told as sets, never one by one.
+
+Every statement runs in a checkpoint's transaction that holds the parent's row, so whatever changes
+its counters or picks among its blocked children has been put in order by that lock.
+"""
+
+from __future__ import annotations
+
+SPAWN = """
+WITH asked AS (
+    SELECT x.*, p.workflow_id, p.version_id, p.queue, p.priority, p.depth, p.started_by_id,
+           p.principal, p.is_test,
+           row_number() OVER (PARTITION BY x.parent ORDER BY x.idx) AS place
+      FROM json_to_recordset(%(spawn)s) AS x(
+           parent bigint, step text, generation int, base int, idx int, value jsonb,
+           concurrency int, tolerated int)
+      JOIN executions_execution p ON p.id = x.parent
+     WHERE NOT EXISTS (
+           SELECT 1 FROM executions_execution c
+            WHERE c.parent_id = x.parent AND c.parent_step = x.step
+              AND c.generation >= x.base AND c.generation < x.generation
+              AND c.item_index = x.idx AND c.state = 'completed')),
+born AS (
+    INSERT INTO executions_execution
+           (workflow_id, version_id, state, reason, error_code, current_step, current_seq,
+            current_phase, current_attempt, steps_entered, input, variables, control, queue,
+            priority, runnable_at, epoch, claims, revision, inbox_seq, seen_seq, transition_seq,
+            log_seq, kind, parent_id, parent_step, generation, item_index, depth,
+            children_generation, children_open, children_failed, children_tolerated,
+            started_by_id, principal, idempotency_key, request_hash, correlation_id, labels,
+            slot_key, slot_held, is_test, created_at)
+    SELECT workflow_id, version_id, 'initialized', 'queued', '', '', 0,
+           '', 1, 0, value, '{}', '{}', queue,
+           priority, CASE WHEN concurrency IS NULL OR place <= concurrency THEN now() END,
+           0, 0, 0, 0, 0, 1,
+           0, 'item', parent, step, generation, idx, depth + 1,
+           0, 0, 0, 0,
+           started_by_id, principal, '', '', '', '{}',
+           '', false, is_test, now()
+      FROM asked ORDER BY parent, idx
+    RETURNING id, parent_id, generation, item_index, runnable_at),
+noted AS (
+    INSERT INTO executions_statetransition
+           (execution_id, seq, source, target, reason, actor, at)
+    SELECT id, 1, '', 'initialized', 'queued', 'engine', now() FROM born)
+UPDATE executions_execution p
+   SET children_generation = b.generation,
+       children_open = b.total,
+       children_failed = 0,
+       children_tolerated = b.tolerated,
+       children_next = CASE WHEN b.blocked > 0 THEN b.next END
+  FROM (SELECT born.parent_id, max(born.generation) AS generation, count(*) AS total,
+               count(*) FILTER (WHERE born.runnable_at IS NULL) AS blocked,
+               min(born.item_index) FILTER (WHERE born.runnable_at IS NULL) AS next,
+               max(asked.tolerated) AS tolerated
+          FROM born JOIN asked ON asked.parent = born.parent_id
+                              AND asked.idx = born.item_index
+         GROUP BY born.parent_id) b
+ WHERE p.id = b.parent_id;
+"""
+
+# The execution that follows one which continues as new: same version, same labels, next input.
+FOLLOW = """
+WITH born AS (
+    INSERT INTO executions_execution
+           (workflow_id, version_id, state, reason, error_code, current_step, current_seq,
+            current_phase, current_attempt, steps_entered, input, variables, control, queue,
+            priority, runnable_at, epoch, claims, revision, inbox_seq, seen_seq, transition_seq,
+            log_seq, kind, parent_step, generation, depth, continued_from_id,
+            children_generation, children_open, children_failed, children_tolerated,
+            started_by_id, principal, idempotency_key, request_hash, correlation_id, labels,
+            slot_key, slot_held, is_test, created_at)
+    SELECT p.workflow_id, p.version_id, 'initialized', 'queued', '', '', 0,
+           '', 1, 0, x.input, '{}', '{}', p.queue,
+           p.priority, now(), 0, 0, 0, 0, 0, 1,
+           0, 'root', '', 0, 0, p.id,
+           0, 0, 0, 0,
+           p.started_by_id, p.principal, '', '', p.correlation_id, p.labels,
+           '', false, p.is_test, now()
+      FROM json_to_recordset(%(follows)s) AS x(id bigint, input jsonb)
+      JOIN executions_execution p ON p.id = x.id
+    RETURNING id)
+INSERT INTO executions_statetransition (execution_id, seq, source, target, reason, actor, at)
+SELECT id, 1, '', 'initialized', 'queued', 'engine', now() FROM born;
+"""
+
+# Ends of children, counted on the parent. An older generation's stragglers count for nothing.
+COUNT = """
+UPDATE executions_execution p
+   SET children_open = p.children_open - x.ended,
+       children_failed = p.children_failed + x.failed
+  FROM json_to_recordset(%(ended)s) AS x(parent bigint, generation int, ended int, failed int)
+ WHERE p.id = x.parent AND p.children_generation = x.generation;
+"""
+
+# As many blocked items as have ended may go, unless the map is paused or lost.
+REFILL = """
+WITH picked AS (
+    SELECT c.id, c.parent_id, c.item_index
+      FROM json_to_recordset(%(ended)s) AS x(parent bigint, step text, generation int, ended int)
+      JOIN executions_execution p
+        ON p.id = x.parent AND p.children_generation = x.generation
+       AND p.children_next IS NOT NULL AND p.state = 'waiting'
+       AND p.children_failed <= p.children_tolerated
+     CROSS JOIN LATERAL (
+           SELECT b.id, b.parent_id, b.item_index FROM executions_execution b
+            WHERE b.parent_id = p.id AND b.parent_step = x.step AND b.generation = x.generation
+              AND b.item_index >= p.children_next AND b.state = 'initialized'
+              AND b.runnable_at IS NULL AND b.owner_id IS NULL
+            ORDER BY b.item_index LIMIT x.ended) c),
+woken AS (
+    UPDATE executions_execution e SET runnable_at = now()
+      FROM picked WHERE e.id = picked.id
+    RETURNING e.parent_id, e.item_index)
+UPDATE executions_execution p SET children_next = w.last + 1
+  FROM (SELECT parent_id, max(item_index) AS last FROM woken GROUP BY parent_id) w
+ WHERE p.id = w.parent_id;
+"""
+
+# The last end of a generation, and the one failure too many, are messages to the parent.
+REPORT = """
+WITH told AS (
+    UPDATE executions_execution p
+       SET inbox_seq = p.inbox_seq + 1,
+           runnable_at = CASE WHEN p.owner_id IS NULL THEN now() ELSE p.runnable_at END
+      FROM json_to_recordset(%(ended)s) AS x(parent bigint, generation int, failed int)
+     WHERE p.id = x.parent AND p.children_generation = x.generation
+       AND p.state NOT IN ('completed', 'failed', 'cancelled')
+       AND (p.children_open = 0
+            OR (p.children_failed > p.children_tolerated
+                AND p.children_failed - x.failed <= p.children_tolerated))
+    RETURNING p.id, p.inbox_seq)
+INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
+SELECT id, inbox_seq, 'children', '{}', 'engine', now() FROM told;
+"""
+
+# A wish passed on. Items that have not been let go stay where they are, unless they are cancelled;
+# a resumed parent's blocked items go on when those under way end, as before.
+TELL = """
+WITH told AS (
+    UPDATE executions_execution c
+       SET inbox_seq = c.inbox_seq + 1,
+           runnable_at = CASE WHEN c.owner_id IS NULL THEN now() ELSE c.runnable_at END
+      FROM json_to_recordset(%(tell)s) AS x(
+           parent bigint, step text, generation int, verb text, actor text, reason text)
+     WHERE c.parent_id = x.parent AND c.parent_step = x.step AND c.generation = x.generation
+       AND c.state NOT IN ('completed', 'failed', 'cancelled')
+       AND (x.verb = 'cancel' OR c.state <> 'initialized' OR c.runnable_at IS NOT NULL)
+    RETURNING c.id, c.inbox_seq, x.verb, x.actor, x.reason)
+INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
+SELECT id, inbox_seq, verb, json_build_object('reason', reason), actor, now() FROM told;
+"""
+
+# What the children of a map came to; of several attempts at an item the one that succeeded.
+RESULTS = """
+SELECT DISTINCT ON (item_index) item_index, state, output, error
+  FROM executions_execution
+ WHERE parent_id = %(parent)s AND parent_step = %(step)s AND generation >= %(base)s
+ ORDER BY item_index, (state = 'completed') DESC, generation DESC
+"""
+
+# The execution around an item, for its expressions.
+OUTER = """
+SELECT id, parent_id, parent_step, generation, item_index, version_id, input, variables, control
+  FROM executions_execution WHERE id = ANY(%(ids)s)
+"""

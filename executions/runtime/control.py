@@ -1,0 +1,96 @@
+"""The planner's place inside groups and catches, as one small JSON document of the execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from executions.engine.commands import SetControl
+from executions.engine.snapshot import Frame, Part, Phase, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the document says."""
+
+    frames: tuple[Frame, ...] = ()
+    caught: Mapping[str, Any] | None = None
+    names: Mapping[str, Any] = field(default_factory=dict)
+    entered_at: datetime | None = None
+    generation: int = 0
+    base: int = 0
+
+
+NOWHERE = Control()
+
+
+def control_to_json(command: SetControl) -> dict[str, Any]:
+    """The document; moments as ISO 8601 text."""
+    document: dict[str, Any] = {}
+    if command.frames:
+        document["frames"] = [_frame_to_json(frame) for frame in command.frames]
+    if command.caught is not None:
+        document["caught"] = dict(command.caught)
+    if command.names:
+        document["names"] = dict(command.names)
+    if command.entered_at is not None:
+        document["entered_at"] = command.entered_at.isoformat()
+    if command.generation:
+        document["generation"] = command.generation
+        document["base"] = command.base
+    return document
+
+
+def control_from_json(document: Mapping[str, Any] | None) -> Control:
+    """What `control_to_json` has written."""
+    if not document:
+        return NOWHERE
+    return Control(
+        frames=tuple(_frame_from_json(each) for each in document.get("frames", ())),
+        caught=document.get("caught"),
+        names=document.get("names") or {},
+        entered_at=_moment(document.get("entered_at")),
+        generation=document.get("generation", 0),
+        base=document.get("base", 0),
+    )
+
+
+def _frame_to_json(frame: Frame) -> dict[str, Any]:
+    position = frame.position
+    return {
+        "step": position.step_id,
+        "seq": position.seq,
+        "attempt": position.attempt,
+        "started_at": position.started_at.isoformat(),
+        "entered_at": position.entered_at.isoformat() if position.entered_at else None,
+        "part": frame.part.value,
+        "deadline": frame.deadline.isoformat() if frame.deadline else None,
+        "error": dict(frame.error) if frame.error is not None else None,
+        "output": frame.output,
+    }
+
+
+def _frame_from_json(document: Mapping[str, Any]) -> Frame:
+    started_at = _moment(document["started_at"])
+    assert started_at is not None
+    position = Position(
+        step_id=document["step"],
+        seq=document["seq"],
+        phase=Phase.INSIDE,
+        started_at=started_at,
+        attempt=document["attempt"],
+        entered_at=_moment(document["entered_at"]),
+    )
+    return Frame(
+        position=position,
+        part=Part(document["part"]),
+        deadline=_moment(document["deadline"]),
+        error=document["error"],
+        output=document["output"],
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None

@@ -1,0 +1,89 @@
+"""The executions around items: read once for all items of a map, while the map is under way."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from executions.engine.snapshot import Outer
+from executions.runtime.children_sql import OUTER
+from executions.runtime.control import control_from_json
+from executions.runtime.rows import cursor, load_steps, parse
+from workflows.definition.compiled import CompiledDefinition, MapConfig
+
+MAX_OUTERS = 256
+
+# A parent's id and the generation of its children: it is at rest as long as that is the latest.
+Key = tuple[int, int]
+
+
+class Outers:
+    """A bounded cache. Used by the ledger's thread alone."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Key, Outer] = OrderedDict()
+
+    def get(self, key: Key) -> Outer:
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def load(self, wanted: Iterable[tuple[Key, CompiledDefinition]]) -> None:
+        """Make sure that these are known. One pair of queries for each level of nesting."""
+        missing = {key: definition for key, definition in wanted if key not in self._known}
+        if not missing:
+            return
+        rows = self._read([parent for parent, _ in missing])
+        around = [
+            ((row[1], row[3]), definition)
+            for (parent, _), definition in missing.items()
+            if (row := rows[parent])[1] is not None
+        ]
+        self.load(around)
+        facts = load_steps(rows)
+        for (parent, generation), definition in missing.items():
+            self._known[parent, generation] = self._outer(
+                rows[parent], facts[parent][0], definition
+            )
+        while len(self._known) > MAX_OUTERS:
+            self._known.popitem(last=False)
+
+    def _read(self, ids: Sequence[int]) -> dict[int, Any]:
+        with cursor() as opened:
+            opened.execute(OUTER, {"ids": list(ids)})
+            return {row[0]: row for row in opened.fetchall()}
+
+    def _outer(self, row: Any, facts: Any, definition: CompiledDefinition) -> Outer:
+        _, parent_id, parent_step, generation, index, _, data, variables, control = row
+        place = control_from_json(parse(control))
+        own = Outer(
+            input=parse(data),
+            vars=parse(variables) or {},
+            steps=facts,
+            names=place.names,
+            caught=place.caught,
+        )
+        if parent_id is None:
+            return own
+        around = self._known[parent_id, generation]
+        return Outer(
+            input=around.input,
+            vars={**around.vars, **own.vars},
+            steps={**around.steps, **own.steps},
+            names={
+                **around.names,
+                **item_names(definition, parent_step, own.input, index),
+                **own.names,
+            },
+            caught=own.caught or around.caught,
+        )
+
+
+def item_names(
+    definition: CompiledDefinition, step_id: str, value: Any, index: int
+) -> dict[str, Any]:
+    """What the steps of a map's item call the item."""
+    step = definition.steps.get(step_id)
+    if step is None or not isinstance(step.config, MapConfig):
+        return {}
+    return {step.config.name: value, "index": index}

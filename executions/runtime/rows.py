@@ -1,0 +1,51 @@
+"""Reading rows on the ledger's own connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from executions.engine.snapshot import StepFact
+from executions.engine.states import StepState
+from executions.runtime import statements
+
+DATA_STEPS = frozenset({"action", "transform", "group", "map"})
+
+# The latest fact of each step, and (seq, output) of every step whose output may be the result.
+Loaded = tuple[dict[str, StepFact], list[tuple[int, Any]]]
+
+
+def cursor() -> Any:
+    """A raw cursor of this thread's connection, in autocommit; transactions are spelled out."""
+    if connection.connection is None:
+        connection.ensure_connection()
+        assert connection.connection is not None
+        with connection.connection.cursor() as opened:
+            # A process frozen between its lock and its commit would keep the rows of everything it
+            # owns locked, and nobody could free them: the server ends such a session.
+            milliseconds = int(settings.AUTOPILOT["LEASE_SECONDS"] * 500)
+            opened.execute("SET idle_in_transaction_session_timeout = %s", [milliseconds])
+    return connection.connection.cursor()
+
+
+def parse(text: str | None) -> Any:
+    """Django leaves jsonb as text on its connections; `json` keeps large integers exact."""
+    return None if text is None else json.loads(text)
+
+
+def load_steps(ids: Collection[int] | Mapping[int, Any]) -> dict[int, Loaded]:
+    """What the steps of these executions have come to."""
+    loaded: dict[int, Loaded] = {pk: ({}, []) for pk in ids}
+    with cursor() as opened:
+        opened.execute(statements.LOAD_STEPS, {"ids": list(loaded)})
+        for pk, step_id, seq, kind, state, output, error, attempt in opened.fetchall():
+            facts, outputs = loaded[pk]
+            value = parse(output)
+            facts[step_id] = StepFact(StepState(state), value, parse(error), attempt)
+            if kind in DATA_STEPS and state == StepState.COMPLETED:
+                outputs.append((seq, value))
+    return loaded
