@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterable
 
+from django.db import Error
+
 from autopilot.accounts.actors import Actor
 
 
@@ -15,6 +17,15 @@ def operator() -> Actor:
     except (OSError, KeyError):
         name = "somebody"
     return Actor.system(f"{name}, by manage.py")
+
+
+def not_ready(error: Error) -> str:
+    """What to do when PostgreSQL doesn't answer, or its tables aren't these."""
+    reason = str(error).strip().splitlines()[0]
+    return (
+        f"PostgreSQL is not ready ({reason}): check DATABASE_URL, or run scripts/migrate.sh if "
+        "its tables are missing or old."
+    )
 
 
 def labels_of(pairs: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
+from django.db import ProgrammingError
 
 from autopilot.accounts.models import AuditEntry
 from executions import following
@@ -321,3 +322,19 @@ def test_what_is_not_clear_is_a_sentence_and_two(run, arguments: list[str], sent
 def test_an_id_is_a_number(run):
     with pytest.raises(CommandError, match="the id of an execution is a whole number, not 'x'"):
         run("executions", "cancel", "x")
+
+
+@pytest.mark.parametrize("command", [["executions", "list"], ["run_workflow", "test"]])
+def test_a_database_that_is_not_ready_is_a_sentence(run, monkeypatch, command: list[str]):
+    def broken(*args: Any, **options: Any) -> None:
+        raise ProgrammingError("column nobody.knows does not exist\nLINE 1: SELECT")
+
+    monkeypatch.setattr("executions.querysets.ExecutionQuerySet.roots", broken)
+    monkeypatch.setattr("executions.management.commands.run_workflow.start_execution", broken)
+    published([{"id": "a", **NOOP}])
+    said = run(*command)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        "PostgreSQL is not ready (column nobody.knows does not exist): check DATABASE_URL, or run "
+        "scripts/migrate.sh if its tables are missing or old.\n"
+    )

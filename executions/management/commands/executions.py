@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import Error
 
 from autopilot.accounts.actors import Actor
 from autopilot.common import clock
@@ -21,7 +22,7 @@ from executions.api.selecting import matching
 from executions.bulk import Selection
 from executions.engine.events import Verb
 from executions.engine.states import State
-from executions.management.operator import labels_of, operator
+from executions.management.operator import labels_of, not_ready, operator
 from executions.models import Execution
 from executions.querysets import ExecutionQuerySet
 from executions.reads import steps_of, transitions_of
@@ -84,6 +85,9 @@ class Command(BaseCommand):
             for each in error.details:
                 if each.message not in error.message:
                     self.stderr.write(f"  {_option_names(each.path)}: {each.message}")
+            code = USAGE
+        except Error as error:
+            self.stderr.write(not_ready(error))
             code = USAGE
         except BrokenPipeError:
             # `| head` has seen enough.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import Error
 
 from autopilot.common.api.parsers import parse_json
 from autopilot.common.errors import DomainError, Invalid
@@ -16,7 +17,7 @@ from autopilot.common.words import duration_words
 from executions.api.workflows import started_workflow
 from executions.engine.states import State
 from executions.following import Lines, Rhythm, Standing, follow, result_text
-from executions.management.operator import labels_of, operator
+from executions.management.operator import labels_of, not_ready, operator
 from executions.models import Execution, Priority, StepExecution
 from executions.services import start_execution
 from workflows.definition.durations import DurationError, parse_duration
@@ -88,6 +89,9 @@ class Command(BaseCommand):
             self._refuse(error)
         except (DurationError, OSError, ValueError) as error:
             self.stderr.write(str(error))
+            sys.exit(REFUSED)
+        except Error as error:
+            self.stderr.write(not_ready(error))
             sys.exit(REFUSED)
         if not options["follow"]:
             return
