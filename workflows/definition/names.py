@@ -11,6 +11,8 @@ from workflows.definition.fields import ROOT_NAMES
 from workflows.definition.formulas import Formula, document_formulas, step_formulas
 from workflows.definition.outline import Outline, Scope
 from workflows.definition.paths import did_you_mean, quote
+from workflows.definition.runnable import CODE as NOT_SUPPORTED_YET
+from workflows.definition.runnable import name_not_runnable
 from workflows.definition.templates import compile_template
 from workflows.definition.visibility import Visibility, execution_of
 
@@ -71,8 +73,10 @@ class NameChecker:
         check = self._checks.get(root) if root in known else None
         if check is not None:
             message = check(formula, reference, optional)
-            code = _CODES[root]
-            return Problem(formula.path, code, message) if message else None
+            if message:
+                return Problem(formula.path, _CODES[root], message)
+            not_yet = name_not_runnable(root)
+            return Problem(formula.path, NOT_SUPPORTED_YET, not_yet) if not_yet else None
         if self._can_have_caught(formula, root):
             return None
         names = sorted({*known, *local})

@@ -21,6 +21,7 @@ class Place(StrEnum):
     STEP_FIELD = "step field"
     CONFIG_FIELD = "config field"
     DOCUMENT_FIELD = "document field"
+    NAME = "name"  # of an expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,17 @@ NOT_RUNNABLE: tuple[Row, ...] = (
     Row(Place.STEP_FIELD, "compensate", "undoing a step"),
     Row(Place.DOCUMENT_FIELD, "redact", "hiding values", compiled=True),
     Row(Place.DOCUMENT_FIELD, "concurrency", "limiting how many executions run at once"),
+    Row(Place.NAME, "secrets", "reading secrets"),
     Row(Place.DOCUMENT_FIELD, "on_failure", "an answer to a failed execution"),
 )
+
+
+def name_not_runnable(name: str) -> str | None:
+    """The sentence about a name that expressions cannot use yet; None if they can."""
+    for row in NOT_RUNNABLE:
+        if row.place is Place.NAME and row.name == name:
+            return f'The name "{name}" ({row.meaning}) cannot be used yet.'
+    return None
 
 
 def find_not_runnable(

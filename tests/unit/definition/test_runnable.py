@@ -46,6 +46,9 @@ def sample(row: Row) -> tuple[dict[str, Any], str]:
         type_, field = row.name.split(".")
         step = {"type": type_, "config": {field: CONFIG_FIELDS[row.name]}}
         return document(step), f"$.steps[0].config.{field}"
+    if row.place is Place.NAME:
+        config = {"action": "noop", "with": {"key": f"{{{{ {row.name}.KEY }}}}"}}
+        return document(noop(config=config)), "$.steps[0].config.with.key"
     return document(noop(), **{row.name: DOCUMENT_FIELDS[row.name]}), f"$.{row.name}"
 
 
