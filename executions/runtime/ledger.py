@@ -176,7 +176,11 @@ class Ledger:
         try:
             while (job := self._jobs.get()) is not None:
                 jobs = [job, *self._pending()]
-                self._handle(jobs)
+                try:
+                    self._handle(jobs)
+                except Exception as error:  # noqa: BLE001 - a dead ledger would hang its worker
+                    log.exception("ledger.failed")
+                    self._answer(jobs, [error] * len(jobs))
         finally:
             connection.close()
 
