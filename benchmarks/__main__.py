@@ -16,6 +16,8 @@ import django
 from benchmarks.stand import NotReady, Stand
 from benchmarks.workload import BooksWrong
 
+# What executions.bulk.start_many takes; it can't be imported before the servers are there.
+MAX_BATCH = 1_000
 WORKS = ("W1", "W1L", "W2", "W4")
 
 
@@ -29,7 +31,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--repeat", type=int, default=3, help="Runs of W1 and of W2 (3).")
     found.add_argument("--repeat-large", type=int, default=1, help="Runs of W1L and W4 (1).")
     found.add_argument("--submitters", type=int, default=1, help="Submitting processes (1).")
-    found.add_argument("--batch", type=int, default=1, help="Starts per transaction (1).")
+    found.add_argument(
+        "--batch",
+        type=int,
+        default=250,
+        help="Starts per call of start_many (250, at most 1000); 1 = start_execution, one by one.",
+    )
     found.add_argument(
         "--commit-seconds", type=float, default=3.0, help="Length of a measured commit rate (3)."
     )
@@ -51,6 +58,8 @@ def main() -> int:
     for name in (*counts, "batch", "commit_seconds", "idle_seconds"):
         if getattr(arguments, name) <= 0:
             return _complain(f"--{name.replace('_', '-')} must be above zero.")
+    if arguments.batch > MAX_BATCH:
+        return _complain(f"--batch is at most {MAX_BATCH:,}: no call starts more.")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _measure(arguments, works)

@@ -78,7 +78,8 @@ def run_burst(
 ) -> Burst:
     """Submit `count` executions, wait for their ends, check the books.
 
-    batch: starts per transaction. Raises BooksWrong, NotReady.
+    batch: executions per call of start_many; 1 = start_execution, one by one.
+    Raises BooksWrong, NotReady.
     """
     after = last_id(connection)
     shares = [count // submitters + (number < count % submitters) for number in range(submitters)]

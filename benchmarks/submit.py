@@ -2,8 +2,10 @@
 
     python -m benchmarks.submit WORKFLOW COUNT BATCH
 
-It says "ready" when everything is imported and connected, reads one line, submits, and says as JSON
-when it began and ended (seconds of the system's clock) and the seconds of CPU it took.
+BATCH: executions per call of `start_many`, one transaction each; 1 = one by one by
+`start_execution`. It says "ready" when everything is imported and connected, reads one line,
+submits, and says as JSON when it began and ended (seconds of the system's clock) and the seconds of
+CPU it took.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import django
 def main() -> None:
     workflow_id, count, batch = (int(each) for each in sys.argv[1:4])
     django.setup()
-    from django.db import connection, transaction
+    from django.db import connection
 
     from autopilot.accounts.actors import Actor
     from benchmarks.workload import ACTOR
+    from executions.bulk import start_many
     from executions.runtime import dispatch
     from executions.services import start_execution
     from workflows.compiled import compiled_version
@@ -41,9 +44,7 @@ def main() -> None:
         if size == 1:
             start_execution(workflow=workflow, actor=actor)
         else:
-            with transaction.atomic():
-                for _ in range(size):
-                    start_execution(workflow=workflow, actor=actor)
+            start_many(workflow=workflow, actor=actor, requests=[{}] * size)
         left -= size
     report = {"began": began, "ended": time.time(), "cpu": time.process_time() - cpu}
     print(json.dumps(report), flush=True)

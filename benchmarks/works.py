@@ -33,7 +33,7 @@ class Sizes:
     # Longer than a drain lingers, so that idle workers are back in RQ's loop.
     idle_seconds: float = 3.0
     submitters: int = 1
-    batch: int = 1
+    batch: int = 250
 
 
 @dataclass(slots=True)

@@ -49,7 +49,8 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
     assert all(run["commits_before"] > 0 < run["commits_after"] for run in report["runs"])
     assert report["durability"]["fsync"] == report["durability"]["synchronous_commit"] == "on"
     assert report["submitted"] == (
-        "executions.services.start_execution() in 1 process of its own, 1 per transaction"
+        "executions.bulk.start_many() in 1 process of its own, 250 per call and transaction; "
+        "W2 one by one through executions.services.start_execution()"
     )
     first = report["runs"][0]
     assert first["result"]["steps_per_s"] == pytest.approx(STEPS * 12 / first["result"]["seconds"])
@@ -84,6 +85,10 @@ def test_an_unknown_work_is_a_sentence() -> None:
 
 def test_a_size_of_zero_is_a_sentence() -> None:
     assert bench("--repeat-large", "0").stderr == "--repeat-large must be above zero.\n"
+
+
+def test_more_starts_per_call_than_the_service_takes_is_a_sentence() -> None:
+    assert bench("--batch", "1001").stderr == "--batch is at most 1,000: no call starts more.\n"
 
 
 @pytest.mark.django_db(transaction=True)
