@@ -207,7 +207,7 @@ def _load_steps(claims: list[Claim]) -> None:
         snapshot.steps, outputs = loaded[claim.snapshot_id]
         # Inside a group only what its own steps have made counts.
         floor = snapshot.frames[-1].position.seq if snapshot.frames else 0
-        inside = [each for each in outputs if each[0] > floor]
+        inside = [(row_id, value) for row_id, seq, value in outputs if seq > floor]
         if inside:
             snapshot.last_output = max(inside, key=lambda each: each[0])[1]
 

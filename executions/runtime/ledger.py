@@ -178,7 +178,7 @@ class Ledger:
                 jobs = [job, *self._pending()]
                 try:
                     self._handle(jobs)
-                except Exception as error:  # noqa: BLE001 - a dead ledger would hang its worker
+                except Exception as error:
                     log.exception("ledger.failed")
                     self._answer(jobs, [error] * len(jobs))
         finally:

@@ -15,8 +15,9 @@ from executions.runtime import statements
 
 DATA_STEPS = frozenset({"action", "transform", "group", "map"})
 
-# The latest fact of each step, and (seq, output) of every step whose output may be the result.
-Loaded = tuple[dict[str, StepFact], list[tuple[int, Any]]]
+# The latest fact of each step, and (row id, seq, output) of every step whose output may be the
+# result: the row written last, for a group ends after the steps in it that have higher numbers.
+Loaded = tuple[dict[str, StepFact], list[tuple[int, int, Any]]]
 
 
 def cursor() -> Any:
@@ -42,10 +43,10 @@ def load_steps(ids: Collection[int] | Mapping[int, Any]) -> dict[int, Loaded]:
     loaded: dict[int, Loaded] = {pk: ({}, []) for pk in ids}
     with cursor() as opened:
         opened.execute(statements.LOAD_STEPS, {"ids": list(loaded)})
-        for pk, step_id, seq, kind, state, output, error, attempt in opened.fetchall():
+        for pk, step_id, row_id, seq, kind, state, output, error, attempt in opened.fetchall():
             facts, outputs = loaded[pk]
             value = parse(output)
             facts[step_id] = StepFact(StepState(state), value, parse(error), attempt)
             if kind in DATA_STEPS and state == StepState.COMPLETED:
-                outputs.append((seq, value))
+                outputs.append((row_id, seq, value))
     return loaded

@@ -149,7 +149,7 @@ suspects AS (
 # The latest result of every step, for executions that were under way already.
 LOAD_STEPS = """
 SELECT DISTINCT ON (execution_id, step_id)
-       execution_id, step_id, seq, type, state, output, error, attempt
+       execution_id, step_id, id, seq, type, state, output, error, attempt
   FROM executions_stepexecution
  WHERE execution_id = ANY(%(ids)s)
  ORDER BY execution_id, step_id, seq DESC, attempt DESC
