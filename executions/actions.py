@@ -1,4 +1,4 @@
-"""`state.get` and `state.set`: small values that outlive an execution."""
+"""`state.get` and `state.set`, values that outlive an execution, and `workflow.start`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from autopilot.accounts.actors import Actor
+from autopilot.common.errors import DomainError
 from executions.engine.errors import EngineError
+from executions.services import start_execution
 from executions.values import (
     MAX_KEY_CHARS,
     Scope,
@@ -17,6 +20,7 @@ from executions.values import (
 )
 from workflows.actions import Context, action
 from workflows.actions.base import BuiltinError
+from workflows.models import Workflow
 
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -40,6 +44,18 @@ class StateSetParams(BaseModel):
     value: JsonValue
     scope: Scope = Scope.WORKFLOW
     if_version: int | None = Field(default=None, ge=0, le=2**62)
+
+
+class WorkflowStartParams(BaseModel):
+    """workflow: the slug; version: an exact one, or the latest published one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    workflow: Annotated[str, Field(min_length=1, max_length=200)]
+    input: JsonValue = None
+    version: Annotated[str, Field(max_length=64)] | None = None
+    correlation_id: Annotated[str, Field(max_length=200)] = ""
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 @action("state.get", schema=StateGetParams, idempotent=True)
@@ -69,3 +85,29 @@ def state_set(params: StateSetParams, context: Context) -> dict[str, Any]:
         info = error.info
         raise BuiltinError(info.code, info.message, retryable=False) from None
     return {"version": version}
+
+
+@action("workflow.start", schema=WorkflowStartParams, idempotent=True)
+def workflow_start(params: WorkflowStartParams, context: Context) -> dict[str, Any]:
+    """Start another workflow and go on without waiting for it."""
+    workflow = Workflow.objects.filter(slug=params.workflow).first()
+    if workflow is None:
+        message = f"There is no workflow with the slug {params.workflow!r}."
+        raise BuiltinError("workflow.unknown", message, retryable=False)
+    try:
+        # The key is this step's own: a repeated call finds what the first one has started.
+        started = start_execution(
+            workflow=workflow,
+            actor=Actor.system(f"execution {context.execution_id}"),
+            input=params.input,
+            version=params.version,
+            idempotency_key=context.idempotency_key,
+            correlation_id=params.correlation_id,
+            labels=params.labels,
+        )
+    except DomainError as error:
+        details = {"problems": [each.as_dict() for each in error.details]}
+        raise BuiltinError(
+            "workflow.refused", error.message, retryable=False, details=details
+        ) from None
+    return {"execution_id": started.execution.pk, "version": started.execution.version.version}
