@@ -11,9 +11,11 @@ from typing import Any
 from django.core.management.base import OutputWrapper
 from django.db.models import Q
 
-from autopilot.common.words import duration_words
+from autopilot.common.words import duration_words, plural
+from executions.engine.snapshot import Phase
 from executions.engine.states import State, StepState
 from executions.models import Execution, StepExecution
+from executions.reads import step_under_way
 from executions.situations import situation_of
 
 _DATA = ("input", "variables", "output", "error")
@@ -29,13 +31,35 @@ LOOK_SECONDS = 0.05
 MAX_LOOK_SECONDS = 0.5
 # Standing still for this long is worth a sentence.
 STILL_SECONDS = 1.0
+BAR_WIDTH = 24
+# Where nothing can be overwritten, a map's progress is said this often.
+PROGRESS_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """How far the map is that an execution stands at: `done` of `total`, `failed` among them."""
+
+    step: str
+    generation: int
+    total: int
+    done: int
+    failed: int
+
+    def __str__(self) -> str:
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{self.done:,} of {plural(self.total, 'item')}{failed}"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Nothing has ended since the last look. The execution is without its data."""
+    """Nothing has ended since the last look. The execution is without its data.
+
+    items: how far its items are, if it waits for those of a map.
+    """
 
     execution: Execution
+    items: Items | None = None
 
 
 Event = StepExecution | Standing | Execution
@@ -49,6 +73,7 @@ def follow(execution_id: int, pause: Callable[[], None]) -> Iterator[Event]:
     """
     rows = Execution.objects.select_related("workflow", "version").defer("version__definition")
     seq, attempt = 0, 0
+    counter = _ItemCounter()
     while True:
         # First the state, then the steps: a step that ends in between is seen either way.
         execution = rows.defer(*_DATA, "version__definition").get(pk=execution_id)
@@ -60,8 +85,34 @@ def follow(execution_id: int, pause: Callable[[], None]) -> Iterator[Event]:
         if execution.has_ended:
             yield rows.get(pk=execution_id)
             return
-        yield Standing(execution)
+        yield Standing(execution, counter.look(execution))
         pause()
+
+
+class _ItemCounter:
+    """Reads the counters on the map's own row; how many items there are is counted once a map."""
+
+    def __init__(self) -> None:
+        self._map: tuple[str, int] | None = None
+        self._total = 0
+
+    def look(self, execution: Execution) -> Items | None:
+        if execution.current_phase != Phase.CHILDREN or not execution.children_open:
+            return None
+        step, generation = execution.current_step, execution.children_generation
+        if self._map != (step, generation):
+            self._map = (step, generation)
+            self._total = Execution.objects.filter(
+                parent_id=execution.pk, parent_step=step, generation=generation
+            ).count()
+        view = step_under_way(execution, ())
+        return Items(
+            step=view.name if view else step,
+            generation=generation,
+            total=self._total,
+            done=self._total - execution.children_open,
+            failed=execution.children_failed,
+        )
 
 
 class Rhythm:
@@ -93,6 +144,7 @@ class Lines:
         self._status = ""
         self._said = ""
         self._still_since: float | None = None
+        self._progress = (0, -1)
 
     def step(self, step: StepExecution) -> None:
         """A step has ended."""
@@ -106,11 +158,22 @@ class Lines:
             self.say(f"  {step.error.get('code')}: {step.error.get('message')}")
         self._still_since = None
 
-    def standing(self, execution: Execution) -> None:
-        """Nothing has ended. Why is said once for each reason, and a terminal shows it anew."""
+    def standing(self, execution: Execution, items: Items | None = None) -> None:
+        """Nothing has ended. Why is said once for each reason, and a terminal shows it anew.
+
+        Of a map a terminal shows a bar at once, and anything else is told each quarter of it.
+        """
+        if items and self._is_terminal:
+            self._show(self._bar(items))
+            return
+        if items and items.generation > self._progress[0]:
+            self._progress, self._still_since = (items.generation, -1), None
         now = time.monotonic()
         self._still_since = self._still_since or now
         if now - self._still_since < STILL_SECONDS:
+            return
+        if items:
+            self._say_progress(items)
             return
         why = situation_of(execution).why
         if self._is_terminal:
@@ -139,6 +202,19 @@ class Lines:
         if self._status:
             self._write("\r\x1b[K")
             self._status = ""
+
+    def _say_progress(self, items: Items) -> None:
+        reached = (items.generation, items.done * PROGRESS_LINES // items.total)
+        if reached > self._progress:
+            self.say(f"  {_cut(items.step, NAME_WIDTH)}: {items}")
+            self._progress = reached
+
+    def _bar(self, items: Items) -> str:
+        full, rest = ("█", "░") if self._speaks_unicode else ("#", "-")
+        length = items.done * BAR_WIDTH // items.total
+        bar = full * length + rest * (BAR_WIDTH - length)
+        # Within the 80 columns of a small terminal: a line that wraps can't be taken back.
+        return f"  {_cut(items.step, BAR_WIDTH):<{BAR_WIDTH}} {bar} {items}"
 
     def _show(self, sentence: str) -> None:
         status = _cut(sentence, MAX_STATUS_CHARS)

@@ -14,7 +14,7 @@ from django.db import ProgrammingError
 
 from autopilot.accounts.models import AuditEntry
 from executions import following
-from executions.following import Lines, Rhythm, follow
+from executions.following import Items, Lines, Rhythm, follow
 from executions.models import Execution, InboxMessage
 from executions.services import cancel_execution
 from tests.engine import NOOP, SYSTEM, drain, published, reread, started
@@ -186,13 +186,74 @@ def test_a_follower_reads_each_step_once_and_no_data(django_assert_num_queries):
     assert '"params"' not in queries.captured_queries[1]["sql"]
 
 
+MAP = {
+    "id": "each",
+    "name": "Greet each of them",
+    "type": "map",
+    "config": {
+        "items": "input.all",
+        "as": "one",
+        "tolerated_failures": 2,
+        "steps": [
+            {**FAIL, "name": "Fail", "when": "one == 1"},
+            {**WAIT, "name": "Wait", "when": "one > 5"},
+        ],
+    },
+}
+
+
+def test_a_maps_items_are_counted_once_and_its_progress_read_off_its_row(
+    django_assert_num_queries,
+):
+    execution = started(published([MAP]), {"all": list(range(8))})
+    looks = follow(execution.pk, lambda: None)
+    assert next(looks).items is None
+    drain()
+    items = next(looks).items
+    assert items == Items("Greet each of them", generation=1, total=8, done=6, failed=1)
+    with django_assert_num_queries(2) as queries:
+        assert next(looks).items == items
+    assert not any("COUNT" in query["sql"] for query in queries)
+
+
+def test_progress_is_a_bar_on_a_terminal_and_a_line_each_quarter_elsewhere(monkeypatch):
+    monkeypatch.setattr(following, "STILL_SECONDS", 0.0)
+    execution = started(published([MAP]), {"all": []})
+    screen, pipe = Terminal(), io.StringIO()
+    on_screen, in_pipe = Lines(OutputWrapper(screen)), Lines(OutputWrapper(pipe))
+    for done in (0, 1_000, 1_500, 2_000, 3_999):
+        items = Items("Greet each of them", generation=1, total=4_000, done=done, failed=0)
+        on_screen.standing(execution, items)
+        in_pipe.standing(execution, items)
+    again = Items("Greet each of them", generation=2, total=1, done=0, failed=1)
+    in_pipe.standing(execution, again)
+    on_screen.clear()
+    assert screen.getvalue().split("\r\x1b[K") == [
+        "",
+        "  Greet each of them       ░░░░░░░░░░░░░░░░░░░░░░░░ 0 of 4,000 items",
+        "  Greet each of them       ██████░░░░░░░░░░░░░░░░░░ 1,000 of 4,000 items",
+        "  Greet each of them       █████████░░░░░░░░░░░░░░░ 1,500 of 4,000 items",
+        "  Greet each of them       ████████████░░░░░░░░░░░░ 2,000 of 4,000 items",
+        "  Greet each of them       ███████████████████████░ 3,999 of 4,000 items",
+        "",
+    ]
+    assert pipe.getvalue().splitlines() == [
+        "  Greet each of them: 0 of 4,000 items",
+        "  Greet each of them: 1,000 of 4,000 items",
+        "  Greet each of them: 2,000 of 4,000 items",
+        "  Greet each of them: 3,999 of 4,000 items",
+        "  Greet each of them: 0 of 1 item, 1 failed",
+    ]
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_a_terminal_has_one_line_that_changes(monkeypatch):
-    class Terminal(io.StringIO):
-        encoding = "utf-8"
-
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setattr(following, "STILL_SECONDS", 0.0)
     screen = Terminal()
     lines = Lines(OutputWrapper(screen))

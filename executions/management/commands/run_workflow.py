@@ -139,7 +139,7 @@ class Command(BaseCommand):
                     rhythm.happened()
                     lines.step(item)
                 elif isinstance(item, Standing):
-                    lines.standing(item.execution)
+                    lines.standing(item.execution, item.items)
                 else:
                     return self._end(item, lines)
         except TimedOut:
