@@ -11,6 +11,7 @@ import math
 import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,16 @@ def _kept_secret(path: Path) -> str:
 def uses_embedded() -> bool:
     """Whether one of the servers has no address of its own, so that the embedded pair is needed."""
     return not (text("DATABASE_URL") and text("REDIS_URL"))
+
+
+def samples() -> bool:
+    """AUTOPILOT_SAMPLES; left out, whether this is somebody's first look at the product.
+
+    That is: it runs on the embedded servers, or this process is `manage.py quickstart`, which hands
+    its answer to the processes that it starts.
+    """
+    first_look = uses_embedded() or sys.argv[1:2] == ["quickstart"]
+    return boolean("AUTOPILOT_SAMPLES", default=first_look)
 
 
 def database() -> dict[str, Any]:

@@ -23,6 +23,8 @@ CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", default=[])
 
 # Apps of the Django team that runs this project stand beside ours.
 AUTOPILOT_APPS = env.words("AUTOPILOT_APPS", default=[])
+# The samples are such an app too: for whoever tries the product out, not for a deployment.
+AUTOPILOT_SAMPLES = env.samples()
 
 INSTALLED_APPS = [
     "unfold",
@@ -45,6 +47,7 @@ INSTALLED_APPS = [
     # After ours: its `rqworker` command gives way to the project's own.
     "django_rq",
     *AUTOPILOT_APPS,
+    *(["samples"] if AUTOPILOT_SAMPLES and "samples" not in AUTOPILOT_APPS else []),
 ]
 
 MIDDLEWARE = [

@@ -56,6 +56,7 @@ os.environ.update(
     DEBUG="false",
     HTTPS="false",
     AUTOPILOT_APPS="tests.probe",
+    AUTOPILOT_SAMPLES="true",
 )
 
 from autopilot.settings import *  # noqa: E402, F403

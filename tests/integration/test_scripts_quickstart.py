@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,7 +27,9 @@ from tests.settings import SLOT
 pytestmark = pytest.mark.concurrency
 
 END_SECONDS = 40.0
-RESULT = {
+COUNTS = {"sentences": 42, "negative": 12, "neutral": 14, "positive": 16, "escalated": 4}
+WORST = [("166_25", -0.7105), ("78_14", -0.631), ("204_13", -0.6249)]
+FIRST_STEPS = {
     "answer": 'Dear Bakery on the Corner, we have your message about "Orders page is down" and '
     "get back to you within 1 h.",
     "urgent": True,
@@ -51,8 +54,15 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     )
 
 
-def result_in(output: str) -> object:
-    return json.loads(output[output.index("     {") :])
+def result_in(output: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(output[output.index("     {") :])
+    return found
+
+
+def assert_triaged(output: str) -> None:
+    result = result_in(output)
+    assert [(each["id"], each["compound"]) for each in result.pop("worst")] == WORST
+    assert result == COUNTS
 
 
 def free_port() -> int:
@@ -96,8 +106,8 @@ def test_once_goes_from_nothing_to_a_result_and_leaves_no_process(
 ) -> None:
     first = run(bare, "quickstart", "--once", "--logs", str(tmp_path))
     assert first.returncode == 0, first.stdout + first.stderr
-    assert result_in(first.stdout) == RESULT
-    assert re.search(r"COMPLETED in [12]\.\d s", first.stdout)
+    assert_triaged(first.stdout)
+    assert re.search(r"COMPLETED in (\d+ ms|[1-5]\.\d s)\n", first.stdout)
     passwords = re.findall(r"Log in as admin with the password (\S{16})\n", first.stdout)
     assert len(passwords) == 1
     # The password is in no log, and the second run doesn't know it.
@@ -106,8 +116,28 @@ def test_once_goes_from_nothing_to_a_result_and_leaves_no_process(
     assert second.returncode == 0, second.stdout + second.stderr
     assert "with the password" not in second.stdout
     assert "Password forgotten? manage.py changepassword admin" in second.stdout
-    assert result_in(second.stdout) == RESULT
+    assert_triaged(second.stdout)
     wait_until(lambda: processes_in(bare) == [])
+
+
+def test_the_samples_can_be_left_out(own_servers: OwnServers, tmp_path: Path) -> None:
+    environment = {**own_servers.environment, "AUTOPILOT_SAMPLES": "false"}
+    result = run(environment, "quickstart", "--once", "--logs", str(tmp_path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "published first-steps" in result.stdout
+    assert result_in(result.stdout) == FIRST_STEPS
+    unknown = run(environment, "run_workflow", "review-triage")
+    assert unknown.returncode == 2
+
+
+def test_quickstart_brings_its_samples_to_servers_of_ones_own(
+    own_servers: OwnServers, tmp_path: Path
+) -> None:
+    environment = dict(own_servers.environment)
+    del environment["AUTOPILOT_SAMPLES"]
+    result = run(environment, "quickstart", "--once", "--logs", str(tmp_path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert_triaged(result.stdout)
 
 
 def test_serving_ends_with_ctrl_c_and_takes_everything_along(

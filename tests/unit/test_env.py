@@ -260,3 +260,24 @@ def test_a_bad_line_of_the_file_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_no_error(tmp_path: Path) -> None:
     env.load_file(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("command", "servers", "setting", "installed"),
+    [
+        ("worker", "", "", True),
+        ("worker", "", "false", False),
+        ("worker", "own", "", False),
+        ("worker", "own", "true", True),
+        ("quickstart", "own", "", True),
+        ("quickstart", "own", "false", False),
+    ],
+)
+def test_the_samples_are_there_for_a_first_look_only(
+    monkeypatch: pytest.MonkeyPatch, command: str, servers: str, setting: str, installed: bool
+) -> None:
+    monkeypatch.setattr("sys.argv", ["manage.py", command])
+    monkeypatch.setenv("DATABASE_URL", servers)
+    monkeypatch.setenv("REDIS_URL", servers)
+    monkeypatch.setenv("AUTOPILOT_SAMPLES", setting)
+    assert env.samples() is installed

@@ -72,6 +72,8 @@ class Command(BaseCommand):
         self.actor = Actor.system("quickstart")
         self.children = Children()
         self.steps = 0
+        # Only this command knows that it is somebody's first look; its children have to be told.
+        os.environ["AUTOPILOT_SAMPLES"] = str(settings.AUTOPILOT_SAMPLES).lower()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _stop)
         code = 1
@@ -169,7 +171,7 @@ class Command(BaseCommand):
         """Run it, line by line; whether it completed."""
         with self.step("First run") as done:
             execution = samples.start_first(self.actor)
-            done(f"execution {execution.pk} of {samples.FIRST}")
+            done(f"execution {execution.pk} of {execution.workflow.slug}")
         self.say("")
         deadline = time.monotonic() + FIRST_RUN_SECONDS
 
@@ -189,7 +191,7 @@ class Command(BaseCommand):
             if isinstance(item, StepExecution):
                 lines.step(item)
             elif isinstance(item, Standing):
-                lines.standing(item.execution)
+                lines.standing(item.execution, item.items)
             else:
                 execution = item
         lines.end(execution)
