@@ -115,7 +115,8 @@ def _enter_group(working: Working, position: Position, now: datetime) -> None:
     step = working.snapshot.definition.steps[position.step_id]
     assert isinstance(step.config, GroupConfig)
     deadline = now + step.timeout if step.timeout else None
-    frame = Frame(position.at(Phase.INSIDE), deadline=deadline)
+    floor = working.snapshot.entered
+    frame = Frame(position.at(Phase.INSIDE), floor=floor, deadline=deadline)
     working.snapshot.frames = (*working.snapshot.frames, frame)
     # What the group comes to is what its own steps have made.
     working.snapshot.last_output = None

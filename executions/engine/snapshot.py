@@ -74,10 +74,13 @@ class Part(StrEnum):
 class Frame:
     """A group the execution is inside of.
 
-    position: of the group itself. error, output: what its body came to, while `finally` runs.
+    position: of the group itself. floor: how many steps had been entered when this attempt at it
+    began; those with higher numbers are its own. error, output: what its body came to, while
+    `finally` runs.
     """
 
     position: Position
+    floor: int = 0
     part: Part = Part.BODY
     deadline: datetime | None = None
     error: Mapping[str, Any] | None = None

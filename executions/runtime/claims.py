@@ -206,7 +206,7 @@ def _load_steps(claims: list[Claim]) -> None:
         snapshot = claim.snapshot
         snapshot.steps, outputs = loaded[claim.snapshot_id]
         # Inside a group only what its own steps have made counts.
-        floor = snapshot.frames[-1].position.seq if snapshot.frames else 0
+        floor = snapshot.frames[-1].floor if snapshot.frames else 0
         inside = [(row_id, value) for row_id, seq, value in outputs if seq > floor]
         if inside:
             snapshot.last_output = max(inside, key=lambda each: each[0])[1]

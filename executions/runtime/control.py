@@ -63,6 +63,7 @@ def _frame_to_json(frame: Frame) -> dict[str, Any]:
         "step": position.step_id,
         "seq": position.seq,
         "attempt": position.attempt,
+        "floor": frame.floor,
         "started_at": position.started_at.isoformat(),
         "entered_at": position.entered_at.isoformat() if position.entered_at else None,
         "part": frame.part.value,
@@ -85,6 +86,7 @@ def _frame_from_json(document: Mapping[str, Any]) -> Frame:
     )
     return Frame(
         position=position,
+        floor=document["floor"],
         part=Part(document["part"]),
         deadline=_moment(document["deadline"]),
         error=document["error"],

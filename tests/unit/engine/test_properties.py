@@ -117,7 +117,7 @@ class World:
         claim = claims._claim(claims.Row(**self.row))
         snapshot = claim.snapshot
         facts: dict[str, StepFact] = {}
-        floor = snapshot.frames[-1].position.seq if snapshot.frames else 0
+        floor = snapshot.frames[-1].floor if snapshot.frames else 0
         for each in sorted(self.steps, key=lambda each: (each["seq"], each["attempt"])):
             value = StepFact(
                 StepState(each["state"]), each["output"], each["error"], each["attempt"]
@@ -218,6 +218,52 @@ def simulate(
     raise AssertionError("it never ended")
 
 
+# A second attempt at a group that makes nothing, after a first one whose `finally` made something:
+# its output is null, also if it is read anew in between.
+SECOND_ATTEMPT = {
+    "id": "g",
+    "name": "g",
+    "type": "group",
+    "retry": {"max_attempts": 2},
+    "config": {
+        "steps": [
+            {
+                "id": "x",
+                "name": "x",
+                "type": "action",
+                "when": "default(steps.t.attempts, 0) == 0",
+                "config": {"action": "noop"},
+            },
+            {"id": "w", "name": "w", "type": "wait", "config": {"duration": 30}},
+        ],
+        "finally": [{"id": "t", "name": "t", "type": "transform", "config": {"output": 1}}],
+    },
+}
+
+
+def both_ways(
+    document: dict[str, Any], data: dict[str, Any], seed: int, crashes: set[int]
+) -> tuple[Any, Any]:
+    """The history without any interruption, and the one with them."""
+    definition = compile_definition(document)
+    original = claims.runnable_version
+    claims.runnable_version = lambda version_id: Runnable(definition, "any", "1.0.0")  # type: ignore[assignment]
+    try:
+        calm = simulate(definition, data, seed, set(), reloads=False)
+        return calm, simulate(definition, data, seed, crashes)
+    finally:
+        claims.runnable_version = original
+
+
+def test_what_an_earlier_attempt_has_made_is_not_the_output_of_a_later_one() -> None:
+    ends = set()
+    for seed in range(60):
+        calm, troubled = both_ways({"name": "Any", "steps": [SECOND_ATTEMPT]}, {}, seed, set())
+        assert calm == troubled
+        ends.add((calm["state"], len(calm["steps"])))
+    assert ("completed", 7) in ends  # tried twice
+
+
 @settings(max_examples=250, deadline=None)
 @given(
     body=steps(2, "s"),
@@ -229,14 +275,8 @@ def test_crashes_change_nothing(
     body: list[dict[str, Any]], data: dict[str, Any], seed: int, crashes: set[int]
 ) -> None:
     document = {"name": "Any", "steps": body, "timeout": "1d"}
-    definition = compile_definition(document)
-    original = claims.runnable_version
-    claims.runnable_version = lambda version_id: Runnable(definition, "any", "1.0.0")  # type: ignore[assignment]
-    try:
-        calm = simulate(definition, data, seed, set(), reloads=False)
-        assert simulate(definition, data, seed, crashes) == calm
-    finally:
-        claims.runnable_version = original
+    calm, troubled = both_ways(document, data, seed, crashes)
+    assert troubled == calm
     keys = [(each["seq"], each["attempt"]) for each in calm["steps"]]
     assert len(keys) == len(set(keys))
     assert calm["state"] in ("completed", "failed")
