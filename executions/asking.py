@@ -5,11 +5,13 @@ Everybody's wish goes through `ask`: permission, lock, what follows from it, and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -20,14 +22,19 @@ from autopilot.common import clock
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
+from executions.engine.errors import EngineError
 from executions.engine.events import Verb
+from executions.engine.payload import encode
 from executions.engine.states import Reason, State
-from executions.errors import ExecutionEnded, ExecutionNotFound, StartInvalid, TransitionRefused
+from executions.errors import ExecutionNotFound, StartInvalid
 from executions.models import Execution, InboxMessage, StateTransition
 from executions.reads import pending_of
+from executions.retrying import check_parent, parents_of, take_up
 from executions.runtime import dispatch
+from executions.suiting import is_new_wish
 
 MAX_REASON_CHARS = 200
+_OF_FAILED = (Verb.RETRY, Verb.SKIP)
 _DATA = ("input", "variables", "output", "error")
 
 
@@ -39,75 +46,114 @@ class Answer:
     refusal: DomainError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is asked, by whom, why; for a skip also the output."""
+
+    verb: Verb
+    actor: Actor
+    reason: str
+    output: Any
+
+    def check(self) -> None:
+        """Raises StartInvalid for what can't be kept."""
+        if not is_storable(self.reason, MAX_REASON_CHARS):
+            message = f"The reason is a text of at most {MAX_REASON_CHARS} characters."
+            raise StartInvalid(message, details=[Problem("$.reason", "invalid", message)])
+        try:
+            encode(self.output, limit=settings.AUTOPILOT["MAX_OUTPUT_BYTES"], what="The output")
+        except EngineError as error:
+            problem = Problem("$.output", error.info.code, error.info.message)
+            raise StartInvalid(problem.message, details=[problem]) from None
+
+    def payload(self, seq: int) -> dict[str, Any]:
+        said: dict[str, Any] = {"reason": self.reason}
+        if self.verb is Verb.SKIP:
+            said |= {"seq": seq, "output": self.output}
+        return said
+
+    def noted(self) -> dict[str, Any]:
+        """For the audit: an output of any size is named, not kept."""
+        with_output = {"with_output": True} if self.output is not None else {}
+        return {"reason": self.reason, **with_output}
+
+
 def ask(
-    *, ids: Collection[int], verb: Verb, actor: Actor, reason: str = "", with_data: bool = False
+    *,
+    ids: Collection[int],
+    verb: Verb,
+    actor: Actor,
+    reason: str = "",
+    output: Any = None,
+    with_data: bool = False,
 ) -> dict[int, Answer]:
     """Put a wish into the inbox of each of these executions; answers every id, in one transaction.
 
-    PAUSED -> RESUMED is taken at once where nobody owns the row. What can't be asked of one is its
-    answer and stops no other. with_data: also read input, output, variables and error.
-    Raises PermissionDenied, and StartInvalid for a reason that can't be kept.
+    PAUSED -> RESUMED is taken at once where nobody owns the row, and so is FAILED -> RESUMED.
+    What can't be asked of one is its answer and stops no other.
+    output: what a skipped step is to count as having come to; None = nothing. with_data: also read
+    input, output, variables and error.
+    Raises PermissionDenied, and StartInvalid for a reason or an output that can't be kept.
     """
     actor.require(Permission.EXECUTION_CONTROL)
-    _check_reason(reason)
+    wish = _Wish(verb, actor, reason, output)
+    wish.check()
     missing = ExecutionNotFound()
     answers = {pk: Answer(refusal=missing) for pk in ids}
     with transaction.atomic():
-        # In the order of ids, as everybody locks them.
-        rows = Execution.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
-        locked: list[Execution] = list(rows if with_data else rows.defer(*_DATA))
+        # A failed item is counted on its parent. All in the order of ids, as everybody locks them.
+        around = parents_of(ids) if verb in _OF_FAILED else set()
+        keys = {*ids, *around}
+        rows = Execution.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk")
+        found = {row.pk: row for row in (rows if with_data else rows.defer(*_DATA))}
+        locked = [row for pk, row in found.items() if pk in answers]
         pending = pending_of(locked)
-        before = {row.pk: row.state for row in locked}
+        before = {row.pk: _before(row) for row in locked}
         wanted: list[Execution] = []
         for row in locked:
             try:
-                if _is_new_wish(row, verb, pending.get(row.pk, [])):
+                if is_new_wish(row, verb, pending.get(row.pk, [])):
+                    if row.state == State.FAILED:
+                        check_parent(row, found)
                     wanted.append(row)
             except DomainError as refusal:
                 answers[row.pk] = Answer(refusal=refusal)
             else:
                 answers[row.pk] = Answer(row)
-        _carry_out(wanted, verb, actor, reason)
+        _carry_out(wanted, found, wish)
         audit.record_many(
             actor=actor,
             action=f"execution.{verb.value}_requested",
-            changes=[
-                (row, {"state": before[row.pk]}, {"state": row.state, "reason": reason})
-                for row in wanted
-            ],
+            changes=[(row, before[row.pk], {"state": row.state, **wish.noted()}) for row in wanted],
         )
         _tell(wanted)
     return answers
 
 
-def _is_new_wish(execution: Execution, verb: Verb, pending: Sequence[str]) -> bool:
-    """False if the same is under way already. Raises what explains why it can't be asked."""
-    if execution.has_ended:
-        raise ExecutionEnded(f"The execution has ended: it is {execution.state}.")
-    if (pending and pending[-1] == verb) or (Verb.CANCEL in pending and verb is Verb.CANCEL):
-        return False
-    if Verb.CANCEL in pending:
-        raise TransitionRefused("The execution is being cancelled.")
-    will_be_paused = pending[-1] == Verb.PAUSE if pending else execution.state == State.PAUSED
-    if verb is Verb.PAUSE and will_be_paused:
-        raise TransitionRefused("The execution is paused already.")
-    if verb is Verb.RESUME and not will_be_paused:
-        raise TransitionRefused(
-            f"The execution is {execution.state}; only a paused one can be resumed."
-        )
-    return True
+def _before(row: Execution) -> dict[str, Any]:
+    state = {"state": row.state}
+    return {**state, "error_code": row.error_code} if row.error_code else state
 
 
-def _carry_out(rows: Sequence[Execution], verb: Verb, actor: Actor, reason: str) -> None:
+def _carry_out(rows: Sequence[Execution], found: Mapping[int, Execution], wish: _Wish) -> None:
     now = clock.now()
-    at_once = [
+    resumed = [
         row
         for row in rows
-        if verb is Verb.RESUME and row.state == State.PAUSED and row.owner_id is None
+        if wish.verb is Verb.RESUME and row.state == State.PAUSED and row.owner_id is None
     ]
-    taken = {row.pk for row in at_once}
-    _resume_now(at_once, actor, reason, now)
-    _post([row for row in rows if row.pk not in taken], verb, actor, reason, now)
+    failed = [row for row in rows if row.state == State.FAILED]
+    at_once = {row.pk for row in (*resumed, *failed)}
+    _resume_now(resumed, wish.actor, wish.reason, now)
+    take_up(failed, found, wish.reason, now)
+    StateTransition.objects.bulk_create(
+        transition_of(row, source=State.FAILED.value, actor=wish.actor, now=now) for row in failed
+    )
+    # To skip what failed, the execution is taken up first; the planner hears both.
+    _post(failed, replace(wish, verb=Verb.RETRY), now, wakes=False)
+    if wish.verb is Verb.SKIP:
+        _post(failed, wish, now, wakes=False, at_current=False)
+    _post([row for row in rows if row.pk not in at_once], wish, now)
 
 
 def _resume_now(rows: Sequence[Execution], actor: Actor, reason: str, now: datetime) -> None:
@@ -132,10 +178,20 @@ def _resume_now(rows: Sequence[Execution], actor: Actor, reason: str, now: datet
     StateTransition.objects.bulk_create(notes)
 
 
-def _post(rows: Sequence[Execution], verb: Verb, actor: Actor, reason: str, now: datetime) -> None:
-    """Insert the messages and raise `inbox_seq`; ready at once, but only if nobody owns the row."""
-    free = [row for row in rows if row.owner_id is None]
-    owned = [row for row in rows if row.owner_id is not None]
+def _post(
+    rows: Sequence[Execution],
+    wish: _Wish,
+    now: datetime,
+    *,
+    wakes: bool = True,
+    at_current: bool = True,
+) -> None:
+    """Insert the messages and raise `inbox_seq`; ready at once, but only if nobody owns the row.
+
+    at_current: a skip is of the step the row stands at now, not of wherever the planner stands.
+    """
+    free = [row for row in rows if wakes and row.owner_id is None]
+    others = [row for row in rows if not wakes or row.owner_id is not None]
     for row in rows:
         row.inbox_seq += 1
     for row in free:
@@ -144,15 +200,15 @@ def _post(rows: Sequence[Execution], verb: Verb, actor: Actor, reason: str, now:
     if free:
         chosen = Execution.objects.filter(pk__in=[row.pk for row in free])
         chosen.update(inbox_seq=raised, runnable_at=now)
-    if owned:
-        Execution.objects.filter(pk__in=[row.pk for row in owned]).update(inbox_seq=raised)
+    if others:
+        Execution.objects.filter(pk__in=[row.pk for row in others]).update(inbox_seq=raised)
     InboxMessage.objects.bulk_create(
         InboxMessage(
             execution=row,
             seq=row.inbox_seq,
-            kind=verb.value,
-            payload={"reason": reason},
-            actor=actor.name[:200],
+            kind=wish.verb.value,
+            payload=wish.payload(row.current_seq if at_current else 0),
+            actor=wish.actor.name[:200],
             created_at=now,
         )
         for row in rows
@@ -181,9 +237,3 @@ def transition_of(
         actor=actor.name[:200],
         at=now,
     )
-
-
-def _check_reason(reason: str) -> None:
-    if not is_storable(reason, MAX_REASON_CHARS):
-        message = f"The reason is a text of at most {MAX_REASON_CHARS} characters."
-        raise StartInvalid(message, details=[Problem("$.reason", "invalid", message)])

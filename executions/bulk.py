@@ -21,7 +21,7 @@ from autopilot.common.words import count_words, plural
 from executions.accepting import check_schema, conflict_with, prepare
 from executions.asking import Answer, ask, transition_of
 from executions.engine.events import Verb
-from executions.engine.states import TRANSITIONS, Reason, State
+from executions.engine.states import Reason, State
 from executions.errors import (
     BulkNothing,
     BulkTooMany,
@@ -34,6 +34,7 @@ from executions.querysets import ExecutionQuerySet
 from executions.reads import StateCount, state_counts
 from executions.runtime import dispatch
 from executions.services import Started
+from executions.suiting import suitable
 from workflows.models import Workflow, WorkflowVersion
 from workflows.services import resolve_version
 
@@ -278,12 +279,9 @@ _WORDS: Mapping[Verb, tuple[str, str]] = {
     Verb.PAUSE: ("pause", "paused"),
     Verb.RESUME: ("resume", "resumed"),
     Verb.CANCEL: ("cancel", "cancelled"),
+    Verb.RETRY: ("retry", "retried"),
+    Verb.SKIP: ("skip a step", "made to skip a step"),
 }
-
-
-def suitable(verb: Verb) -> frozenset[State]:
-    """The states in which the verb can be asked, out of the one table of transitions."""
-    return frozenset(row.source for row in TRANSITIONS if row.action == verb.value)
 
 
 def preview(*, verb: Verb, selection: Selection, actor: Actor) -> Preview:

@@ -123,6 +123,25 @@ def cancel_execution(*, execution: Execution, actor: Actor, reason: str = "") ->
     return _ask(execution, Verb.CANCEL, actor, reason)
 
 
+def retry_execution(*, execution: Execution, actor: Actor, reason: str = "") -> Execution:
+    """Have a failed execution go on at the step it failed at, with a further attempt.
+
+    Its time limits begin anew. An item of a map can be retried as long as the map waits for it;
+    after that the execution around it is the one to retry, and keeps what succeeded.
+    """
+    return _ask(execution, Verb.RETRY, actor, reason)
+
+
+def skip_step(
+    *, execution: Execution, actor: Actor, reason: str = "", output: Any = None
+) -> Execution:
+    """Have the current step of a waiting, paused or failed execution recorded as skipped.
+
+    output: what the step is to count as having come to, for what follows; None = nothing.
+    """
+    return _ask(execution, Verb.SKIP, actor, reason, output)
+
+
 def pending_verbs(execution: Execution) -> list[str]:
     """What has been asked of the execution and not been done yet, oldest first."""
     if execution.inbox_seq <= execution.seen_seq:
@@ -133,9 +152,11 @@ def pending_verbs(execution: Execution) -> list[str]:
     return list(messages.order_by("seq").values_list("kind", flat=True))
 
 
-def _ask(execution: Execution, verb: Verb, actor: Actor, reason: str) -> Execution:
+def _ask(
+    execution: Execution, verb: Verb, actor: Actor, reason: str, output: Any = None
+) -> Execution:
     pk = execution.pk
-    answer = ask(ids=[pk], verb=verb, actor=actor, reason=reason, with_data=True)[pk]
+    answer = ask(ids=[pk], verb=verb, actor=actor, reason=reason, output=output, with_data=True)[pk]
     if answer.execution is None:
         raise answer.refusal or ExecutionNotFound
     return answer.execution
@@ -149,5 +170,7 @@ __all__ = [
     "pause_execution",
     "pending_verbs",
     "resume_execution",
+    "retry_execution",
+    "skip_step",
     "start_execution",
 ]

@@ -231,6 +231,8 @@ _WISHES: Mapping[str, str] = {
     Verb.PAUSE.value: "to pause",
     Verb.RESUME.value: "to go on",
     Verb.CANCEL.value: "to cancel",
+    Verb.RETRY.value: "to try again what failed",
+    Verb.SKIP.value: "to skip the step it stands at",
 }
 
 

@@ -17,7 +17,7 @@ from executions.api.bodies import (
     TextsField,
     WordField,
 )
-from executions.engine.events import Verb
+from executions.engine.events import WISHES
 from executions.engine.states import State, StepState
 from executions.models import Execution, LogLine, Priority, StateTransition
 from executions.situations import Situation
@@ -26,7 +26,7 @@ PRIORITY_NAMES = {label: Priority(value) for value, label in Priority.choices}
 PRIORITY_CHOICES = list(PRIORITY_NAMES)
 STATE_CHOICES = [state.value for state in State]
 STEP_STATE_CHOICES = [state.value for state in StepState]
-VERB_CHOICES = [verb.value for verb in Verb]
+VERB_CHOICES = list(WISHES)
 
 _STARTED = {
     "workflow": "example-workflow",
@@ -102,6 +102,16 @@ class VerbSerializer(StrictSerializer):
     )
 
 
+class SkipSerializer(VerbSerializer):
+    """May be left out altogether."""
+
+    output = AnyField(
+        required=False,
+        allow_null=True,
+        help_text="What the step is to count as having come to; null: nothing.",
+    )
+
+
 class LinksSerializer(serializers.Serializer[Any]):
     """Where to go from an execution."""
 
@@ -120,7 +130,8 @@ class WhySerializer(serializers.Serializer[Any]):
 
     code = serializers.CharField(
         help_text="moving, queued.next, queued.busy, queued.no_worker, scheduled, timer, backoff, "
-        "children, waiting, paused, pending.pause, pending.resume, pending.cancel, worker_lost, "
+        "children, waiting, paused, pending.pause, pending.resume, pending.cancel, pending.retry, "
+        "pending.skip, worker_lost, "
         "suspect, ended.completed, ended.failed, ended.cancelled; more may come."
     )
     sentence = serializers.CharField(help_text="The same in words, as of now.")

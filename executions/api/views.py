@@ -33,6 +33,7 @@ from executions.api.serializers import (
     ExecutionSerializer,
     ExecutionSummarySerializer,
     LogLineSerializer,
+    SkipSerializer,
     StartSerializer,
     StateMachineSerializer,
     StepSerializer,
@@ -73,11 +74,13 @@ _LABEL = OpenApiParameter(
 )
 
 
-def _verb(name: str, summary: str) -> Callable[..., Any]:
+def _verb(
+    name: str, summary: str, body: type[VerbSerializer] = VerbSerializer
+) -> Callable[..., Any]:
     return extend_schema(
         operation_id=f"executions_{name}",
         summary=summary,
-        request=VerbSerializer,
+        request=body,
         responses={
             200: OpenApiResponse(ExecutionSerializer, "Done, or asked before."),
             202: OpenApiResponse(ExecutionSerializer, "Accepted; see `pending`."),
@@ -117,6 +120,8 @@ class ExecutionViewSet(StreamViewSet):
         "pause": Permission.EXECUTION_CONTROL,
         "resume": Permission.EXECUTION_CONTROL,
         "cancel": Permission.EXECUTION_CONTROL,
+        "retry": Permission.EXECUTION_CONTROL,
+        "skip": Permission.EXECUTION_CONTROL,
     }
 
     @property
@@ -261,10 +266,32 @@ class ExecutionViewSet(StreamViewSet):
         """It ends without finishing; the step under way is interrupted."""
         return self._ask(services.cancel_execution)
 
-    def _ask(self, service: Callable[..., Execution]) -> Response:
+    @_verb("retry", "Retry an execution")
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """A failed execution goes on at the step it failed at, with a further attempt.
+
+        What succeeded is kept: steps, and items of a map. Its timeout begins anew. An item can be
+        retried on its own as long as the map waits for it.
+        """
+        return self._ask(services.retry_execution)
+
+    @_verb("skip", "Skip the current step", SkipSerializer)
+    @action(detail=True, methods=["post"])
+    def skip(self, request: Request, pk: str) -> Response:
+        """The step that a waiting, paused or failed execution stands at is recorded as skipped.
+
+        With an `output` it counts as having come to that. A paused execution stays paused. The
+        items of a map that is skipped are cancelled.
+        """
+        return self._ask(services.skip_step, SkipSerializer)
+
+    def _ask(
+        self, service: Callable[..., Execution], body: type[VerbSerializer] = VerbSerializer
+    ) -> Response:
         """202 if the wish waits for a worker, 200 if it is done or had been asked before."""
         found = self.get_object()
-        given = read_body(VerbSerializer, self.request.data)
+        given = read_body(body, self.request.data)
         asked = service(execution=found, actor=self.actor, **given)
         is_waiting = asked.inbox_seq > found.inbox_seq
         return self.answer(asked, status.HTTP_202_ACCEPTED if is_waiting else status.HTTP_200_OK)

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from executions.engine.events import Verb
 from executions.engine.states import State
+from executions.engine.wishes import OVER
 from executions.models import Execution
-from executions.services import cancel_execution, pause_execution, resume_execution
+from executions.services import (
+    cancel_execution,
+    pause_execution,
+    resume_execution,
+    retry_execution,
+    skip_step,
+)
+from executions.suiting import suitable
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,28 @@ def _cancel(execution: Execution) -> list[str]:
     ]
 
 
+def _retry(execution: Execution) -> list[str]:
+    where = f" at step “{execution.current_step}”" if execution.current_step else ""
+    return [
+        f"It goes on{where} with a further attempt, as soon as a worker is free.",
+        "Steps and items that have succeeded are not repeated.",
+        "Its timeout, if it has one, begins anew.",
+    ]
+
+
+def _skip(execution: Execution) -> list[str]:
+    then = (
+        "The execution stays paused; resume it and it goes on with the step after."
+        if execution.state == State.PAUSED
+        else "The execution goes on with the step after."
+    )
+    return [
+        f"Step “{execution.current_step}” is recorded as skipped, without an output.",
+        then,
+        "Items of the step that are still under way are cancelled.",
+    ]
+
+
 VERBS: dict[str, ControlVerb] = {
     "pause": ControlVerb(
         name="pause",
@@ -85,15 +116,46 @@ VERBS: dict[str, ControlVerb] = {
         consequences=_cancel,
         service=cancel_execution,
     ),
+    "retry": ControlVerb(
+        name="retry",
+        title="Retry",
+        icon="replay",
+        done="It goes on where it failed.",
+        is_danger=False,
+        states=frozenset({State.FAILED}),
+        consequences=_retry,
+        service=retry_execution,
+    ),
+    "skip": ControlVerb(
+        name="skip",
+        title="Skip step",
+        icon="skip_next",
+        done="Asked to skip the step.",
+        is_danger=True,
+        states=suitable(Verb.SKIP),
+        consequences=_skip,
+        service=skip_step,
+    ),
 }
 
 
 def offered(execution: Execution, pending: Sequence[str]) -> list[ControlVerb]:
     """The verbs that make sense now, seen what has been asked for already."""
+    if execution.has_ended:
+        pending = ()  # what nobody heeded before the end is void
     if "cancel" in pending:
         return []
+    if pending and pending[-1] == "skip":
+        return [VERBS["cancel"]]
     if pending and pending[-1] == "pause":
         return [VERBS["resume"], VERBS["cancel"]]
     if pending and pending[-1] == "resume":
         return [VERBS["pause"], VERBS["cancel"]]
-    return [verb for verb in VERBS.values() if execution.state in verb.states]
+    return [
+        verb
+        for verb in VERBS.values()
+        if execution.state in verb.states
+        and (
+            verb.name != "skip" or (execution.current_step and execution.current_phase not in OVER)
+        )
+    ]

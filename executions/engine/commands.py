@@ -113,6 +113,7 @@ class SetControl:
     entered_at: datetime | None
     generation: int
     base: int
+    spent: int
     deadline: datetime | None
 
 

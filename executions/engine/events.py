@@ -18,6 +18,8 @@ class Verb(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    RETRY = "retry"
+    SKIP = "skip"
 
 
 WISHES = tuple(verb.value for verb in Verb)
@@ -71,11 +73,17 @@ class CallFailed:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Somebody asked something: one message of the inbox."""
+    """Somebody asked something: one message of the inbox.
+
+    seq, output: of the step that is to be skipped (0: whichever it stands at), and what it is to
+    be taken to have come to.
+    """
 
     verb: Verb
     actor: str
     reason: str = ""
+    seq: int = 0
+    output: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +103,17 @@ class ChildResult:
 
 @dataclass(frozen=True, slots=True)
 class ChildrenEnded:
-    """No child of the current step is under way any more; in the order of the items."""
+    """No child of a generation is under way any more; in the order of the items."""
 
     children: tuple[ChildResult, ...]
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ChildrenFailing:
-    """More children have failed than the step tolerates, and others are still under way."""
+    """More of a generation have failed than the step tolerates, and others are still under way."""
+
+    generation: int = 1
 
 
 Event = (

@@ -96,6 +96,8 @@ def enter(working: Working, step_id: str | None, now: datetime) -> None:
         return
     if snapshot.entered >= snapshot.max_steps:
         message = f"The execution has taken {snapshot.max_steps} steps, which is its limit."
+        # Not entered, so not counted: where a retry is to go on.
+        working.move(Position(step_id, snapshot.entered + 1, Phase.ENTER, now))
         end_failed(working, ErrorInfo(LIMIT_STEPS, message, step=step_id))
         return
     snapshot.entered += 1
@@ -149,6 +151,8 @@ def _enter_last(working: Working, frame: Frame, last: CompiledScope, now: dateti
     """Run `finally`: it has no deadline but the execution's, whatever the body came to."""
     snapshot = working.snapshot
     changed = replace(frame, part=Part.LAST, deadline=None)
+    # What it undoes, a retry has to do again: the group as a whole.
+    working.origin = None
     snapshot.frames = (*snapshot.frames[:-1], changed)
     snapshot.caught = frame.error
     enter(working, _first(last), now)
@@ -191,6 +195,7 @@ def _recover(working: Working, error: ErrorInfo, now: datetime) -> None:
     """The current step has failed: try it again, catch it, or let its scope fail."""
     position = working.snapshot.position
     assert position is not None
+    working.note_origin()
     step = working.snapshot.definition.steps[position.step_id]
     if _retry(working, step, position, error, now):
         return
@@ -207,7 +212,7 @@ def _retry(
     policy = step.retry
     if policy is None or not error.retryable or not policy.applies_to(error.code):
         return False
-    if position.attempt >= policy.max_attempts:
+    if position.attempt - position.spent >= policy.max_attempts:
         return False
     delay = _delay(policy, working.snapshot.execution_id, position, error)
     if policy.budget is not None and now + delay > position.first_at + policy.budget:
@@ -222,6 +227,7 @@ def _retry(
             wait_until=now + delay,
         )
     )
+    working.origin = None
     return True
 
 
@@ -229,7 +235,9 @@ def _delay(
     policy: RetryPolicy, execution_id: int, position: Position, error: ErrorInfo
 ) -> timedelta:
     """Exponential, capped, less a share that is the same however often this is planned."""
-    seconds = policy.initial_interval.total_seconds() * policy.backoff ** (position.attempt - 1)
+    seconds = policy.initial_interval.total_seconds() * policy.backoff ** (
+        position.attempt - position.spent - 1
+    )
     seconds = min(seconds, policy.max_interval.total_seconds())
     seed = f"{execution_id}-{position.seq}-{position.attempt}".encode()
     share = int.from_bytes(hashlib.sha256(seed).digest()[:8]) / 2**64
@@ -242,6 +250,7 @@ def _delay(
 
 def _catch(working: Working, clause: CatchClause, error: ErrorInfo, now: datetime) -> None:
     snapshot = working.snapshot
+    working.origin = None
     snapshot.caught = error.as_dict()
     if clause.name is not None:
         snapshot.names = {**snapshot.names, clause.name: snapshot.caught}
@@ -292,12 +301,14 @@ def expire(working: Working, now: datetime) -> bool:
     """Give up what has taken too long; True if something had."""
     snapshot = working.snapshot
     if snapshot.deadline is not None and now >= snapshot.deadline:
+        working.note_origin()
         steps.abandon(working, now)
         message = "The execution did not end within its timeout."
         end_failed(working, ErrorInfo(TIMEOUT_EXECUTION, message))
         return True
     for depth, frame in enumerate(snapshot.frames):
         if frame.deadline is not None and now >= frame.deadline:
+            working.note_origin()
             steps.abandon(working, now, keep=depth + 1)
             step, _ = _group(snapshot, frame)
             message = f"The group did not end within {step.timeout}."
@@ -328,6 +339,8 @@ def complete(working: Working, output: Payload | None, now: datetime) -> None:
         if snapshot.outer is None:
             steps.check_result(snapshot.definition, payload)
     except EngineError as error:
+        if snapshot.position is not None:
+            working.move(snapshot.position.at(Phase.RESULT))
         end_failed(working, error.info)
         return
     working.move(None)
@@ -350,9 +363,13 @@ def _result(snapshot: Snapshot, now: datetime) -> Payload:
 
 
 def end_failed(working: Working, error: ErrorInfo) -> None:
-    """The execution fails with this error."""
-    if working.snapshot.state in ENDED:
+    """The execution fails with this error, and stands where that began: a retry goes on there."""
+    snapshot = working.snapshot
+    if snapshot.state in ENDED:
         return
+    if working.origin is not None:
+        position, snapshot.frames = working.origin
+        working.move(position)
     working.transit(State.FAILED, error.code, ENGINE)
     working.add(Finish(error=error))
 

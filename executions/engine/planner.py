@@ -8,10 +8,10 @@ and carries them out; the suites run the same function.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from executions.engine import flow, maps, steps
+from executions.engine import flow, maps, steps, wishes
 from executions.engine.commands import Block, Command, Finish, SetControl, Yield
 from executions.engine.errors import (
     ENGINE_INTERNAL,
@@ -92,6 +92,7 @@ def _control(snapshot: Snapshot) -> SetControl:
         entered_at=position.entered_at if position else None,
         generation=position.generation if position else 0,
         base=position.base if position else 0,
+        spent=position.spent if position else 0,
         deadline=snapshot.deadline,
     )
 
@@ -113,7 +114,11 @@ def _on_claimed(working: Working, event: Claimed, now: datetime, spent: Callable
     if state is State.INITIALIZED:
         _begin(working, now)
         working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
-        flow.enter(working, working.snapshot.scope.first, now)
+        if working.snapshot.position is None:
+            flow.enter(working, working.snapshot.scope.first, now)
+        else:
+            # A rerun, whose first steps are taken over, begins in the middle.
+            working.move(replace(working.snapshot.position, started_at=now))
     elif state is State.RESUMED:
         if working.snapshot.paused_at is not None:
             flow.extend_deadlines(working.snapshot, now - working.snapshot.paused_at)
@@ -178,6 +183,12 @@ def _on_asked(working: Working, event: Asked, now: datetime, spent: Callable[[],
         # Asked while a worker owned it: the same two steps that service and claim take otherwise.
         working.transit(State.RESUMED, event.reason or Reason.OPERATOR, event.actor)
         _on_claimed(working, Claimed(), now, spent)
+    elif event.verb is Verb.RETRY and state is State.RESUMED:
+        wishes.retry(working, now)
+    elif event.verb is Verb.SKIP and wishes.can_skip(working.snapshot, event):
+        wishes.skip(working, event, now)
+        if working.snapshot.state not in ENDED:
+            _stay(working)
     else:
         _stay(working)
 
@@ -205,7 +216,7 @@ def _on_children_ended(
 ) -> None:
     snapshot = working.snapshot
     position = snapshot.position
-    if not _is_joining(snapshot) or position is None:
+    if not _is_joining(snapshot, event.generation) or position is None:
         _stay(working)
         return
     if snapshot.state is State.WAITING:
@@ -219,16 +230,18 @@ def _on_children_failing(
     working: Working, event: ChildrenFailing, now: datetime, spent: Callable[[], bool]
 ) -> None:
     position = working.snapshot.position
-    if _is_joining(working.snapshot) and position is not None:
+    if _is_joining(working.snapshot, event.generation) and position is not None:
         maps.stop(working, position, flow.ENGINE, "too many items failed")
     _stay(working)
 
 
-def _is_joining(snapshot: Snapshot) -> bool:
+def _is_joining(snapshot: Snapshot, generation: int) -> bool:
+    """Whether it stands at the children that the news is of: a wish may have moved it on."""
     return (
         snapshot.state in (State.RUNNING, State.WAITING)
         and snapshot.position is not None
         and snapshot.position.phase in (Phase.CHILDREN, Phase.STOPPING)
+        and snapshot.position.generation == generation
     )
 
 

@@ -24,6 +24,8 @@ class Phase(StrEnum):
     INSIDE = "inside"  # a group whose steps are being taken; only in frames
     CHILDREN = "children"  # its child executions are under way
     STOPPING = "stopping"  # they are being cancelled, since too many have failed
+    SKIPPED = "skipped"  # somebody had it skipped; the step after it is next
+    RESULT = "result"  # it ended the execution; what that comes to is next
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Position:
 
     started_at: of this attempt; entered_at: of the first one, from which a retry's budget counts.
     generation: of the children it has, one more with each attempt that makes new ones; base: of
-    those that its first attempt has made.
+    those that its first attempt has made. spent: attempts that a retry of the whole execution has
+    left behind, which the step's own retry doesn't count.
     """
 
     step_id: str
@@ -44,6 +47,7 @@ class Position:
     entered_at: datetime | None = None
     generation: int = 0
     base: int = 0
+    spent: int = 0
 
     @property
     def first_at(self) -> datetime:

@@ -107,6 +107,10 @@ def take(working: Working, step: CompiledStep, position: Position, now: datetime
         return Calling(position)
     if position.phase in (Phase.CHILDREN, Phase.STOPPING):
         return Sleeping(None, Reason.CHILDREN)
+    if position.phase is Phase.SKIPPED:
+        return Next(step.next)
+    if position.phase is Phase.RESULT:
+        return Next(None)
     if position.wait_until is not None and now < position.wait_until:
         reason = Reason.BACKOFF if position.phase is Phase.BACKOFF else Reason.TIMER
         return Sleeping(position.wait_until, reason)
@@ -200,11 +204,14 @@ def fail(
     return Broken(placed)
 
 
+_NOTHING_UNDER_WAY = (Phase.ENTER, Phase.BACKOFF, Phase.SKIPPED, Phase.RESULT)
+
+
 def abandon(working: Working, now: datetime, *, keep: int = 0) -> None:
     """What is under way will not be finished: the step, and the groups beyond the first `keep`."""
     snapshot = working.snapshot
     begun = [frame.position for frame in snapshot.frames[keep:]]
-    if snapshot.position and snapshot.position.phase not in (Phase.ENTER, Phase.BACKOFF):
+    if snapshot.position and snapshot.position.phase not in _NOTHING_UNDER_WAY:
         begun.append(snapshot.position)
     for position in reversed(begun):
         step = snapshot.definition.steps[position.step_id]
@@ -284,6 +291,33 @@ def _row(
 
 def _skip(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
     working.record(_row(step, position, StepState.SKIPPED, now, NULL, NULL), is_output=False)
+    return Next(step.next)
+
+
+def skip_as(
+    working: Working,
+    step: CompiledStep,
+    position: Position,
+    output: Payload,
+    now: datetime,
+    note: LogRecord,
+) -> Outcome:
+    """Somebody had the step skipped, as if it had come to `output` (null: to nothing)."""
+    before = working.snapshot.steps.get(step.id)
+    variables = None
+    if output.value is not None:
+        fact = StepFact(StepState.SKIPPED, output.value, None, position.attempt)
+        working.set_fact(step.id, fact)
+        try:
+            variables = _assigned(working, step, position)
+        except EngineError as error:
+            if before is not None:
+                working.set_fact(step.id, before)
+            return fail(working, step, position, error.info, now, output=output, log=(note,))
+    record = _row(step, position, StepState.SKIPPED, now, NULL, output, log=(note,))
+    working.record(record, is_output=False)
+    if variables is not None:
+        working.set_variables(variables)
     return Next(step.next)
 
 

@@ -11,19 +11,21 @@ from executions.engine.commands import (
     SetVariables,
     Transit,
 )
-from executions.engine.snapshot import Position, Snapshot, StepFact
+from executions.engine.snapshot import Frame, Position, Snapshot, StepFact
 from executions.engine.states import State, StepState
 
 
 class Working:
     """Collects commands and keeps the snapshot in step with them; the original stays as it was."""
 
-    __slots__ = ("commands", "snapshot")
+    __slots__ = ("commands", "origin", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = copy(snapshot)
         self.snapshot.steps = dict(snapshot.steps)
         self.commands: list[Command] = []
+        # Where what is failing now began to fail, while that goes up through the groups around it.
+        self.origin: tuple[Position, tuple[Frame, ...]] | None = None
 
     def add(self, command: Command) -> None:
         self.commands.append(command)
@@ -38,6 +40,12 @@ class Working:
             self.commands[-1] = Move(position)
         else:
             self.commands.append(Move(position))
+
+    def note_origin(self) -> None:
+        """Keep the innermost place: an execution that fails for good stands there afterwards."""
+        position = self.snapshot.position
+        if self.origin is None and position is not None:
+            self.origin = (position, self.snapshot.frames)
 
     def transit(self, target: State, reason: str, actor: str) -> None:
         self.commands.append(Transit(self.snapshot.state, target, reason, actor))

@@ -7,13 +7,15 @@ its counters or picks among its blocked children has been put in order by that l
 from __future__ import annotations
 
 SPAWN = """
-WITH asked AS (
+WITH given AS (
+    SELECT * FROM json_to_recordset(%(spawn)s) AS x(
+           parent bigint, step text, generation int, base int, idx int, value jsonb,
+           concurrency int, tolerated int)),
+asked AS (
     SELECT x.*, p.workflow_id, p.version_id, p.queue, p.priority, p.depth, p.started_by_id,
            p.principal, p.is_test,
            row_number() OVER (PARTITION BY x.parent ORDER BY x.idx) AS place
-      FROM json_to_recordset(%(spawn)s) AS x(
-           parent bigint, step text, generation int, base int, idx int, value jsonb,
-           concurrency int, tolerated int)
+      FROM given x
       JOIN executions_execution p ON p.id = x.parent
      WHERE NOT EXISTS (
            SELECT 1 FROM executions_execution c
@@ -48,14 +50,14 @@ UPDATE executions_execution p
        children_open = b.total,
        children_failed = 0,
        children_tolerated = b.tolerated,
-       children_next = CASE WHEN b.blocked > 0 THEN b.next END
-  FROM (SELECT born.parent_id, max(born.generation) AS generation, count(*) AS total,
-               count(*) FILTER (WHERE born.runnable_at IS NULL) AS blocked,
-               min(born.item_index) FILTER (WHERE born.runnable_at IS NULL) AS next,
-               max(asked.tolerated) AS tolerated
-          FROM born JOIN asked ON asked.parent = born.parent_id
-                              AND asked.idx = born.item_index
-         GROUP BY born.parent_id) b
+       children_next = b.next,
+       -- All had succeeded before: nobody else will wake the parent.
+       runnable_at = CASE WHEN b.total = 0 THEN now() ELSE p.runnable_at END
+  FROM (SELECT m.parent AS parent_id, m.generation, m.tolerated, count(born.id) AS total,
+               min(born.item_index) FILTER (WHERE born.runnable_at IS NULL) AS next
+          FROM (SELECT DISTINCT parent, generation, tolerated FROM given) m
+          LEFT JOIN born ON born.parent_id = m.parent
+         GROUP BY m.parent, m.generation, m.tolerated) b
  WHERE p.id = b.parent_id;
 """
 
@@ -105,7 +107,7 @@ WITH picked AS (
      CROSS JOIN LATERAL (
            SELECT b.id, b.parent_id, b.item_index FROM executions_execution b
             WHERE b.parent_id = p.id AND b.parent_step = x.step AND b.generation = x.generation
-              AND b.item_index >= p.children_next AND b.state = 'initialized'
+              AND b.item_index >= p.children_next AND b.state IN ('initialized', 'resumed')
               AND b.runnable_at IS NULL AND b.owner_id IS NULL
             ORDER BY b.item_index LIMIT x.ended) c),
 woken AS (
@@ -145,7 +147,8 @@ WITH told AS (
            parent bigint, step text, generation int, verb text, actor text, reason text)
      WHERE c.parent_id = x.parent AND c.parent_step = x.step AND c.generation = x.generation
        AND c.state NOT IN ('completed', 'failed', 'cancelled')
-       AND (x.verb = 'cancel' OR c.state <> 'initialized' OR c.runnable_at IS NOT NULL)
+       AND (x.verb = 'cancel' OR c.state NOT IN ('initialized', 'resumed')
+            OR c.runnable_at IS NOT NULL)
     RETURNING c.id, c.inbox_seq, x.verb, x.actor, x.reason)
 INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
 SELECT id, inbox_seq, verb, json_build_object('reason', reason), actor, now() FROM told;

@@ -115,7 +115,8 @@ def read_messages(seen: dict[int, int]) -> list[Message]:
 def _event(kind: str, payload: str, actor: str) -> Asked | Told:
     if kind == CHILDREN:
         return Told()
-    return Asked(Verb(kind), actor, parse(payload).get("reason", ""))
+    said = parse(payload)
+    return Asked(Verb(kind), actor, said.get("reason", ""), said.get("seq", 0), said.get("output"))
 
 
 def read_children(parent: int, step: str, base: int) -> ChildrenEnded:
@@ -190,6 +191,7 @@ def _position(row: Row, control: Control) -> Position | None:
         entered_at=control.entered_at,
         generation=control.generation,
         base=control.base,
+        spent=control.spent,
     )
 
 

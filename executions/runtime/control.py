@@ -21,6 +21,7 @@ class Control:
     entered_at: datetime | None = None
     generation: int = 0
     base: int = 0
+    spent: int = 0
 
 
 NOWHERE = Control()
@@ -40,6 +41,8 @@ def control_to_json(command: SetControl) -> dict[str, Any]:
     if command.generation:
         document["generation"] = command.generation
         document["base"] = command.base
+    if command.spent:
+        document["spent"] = command.spent
     return document
 
 
@@ -54,6 +57,7 @@ def control_from_json(document: Mapping[str, Any] | None) -> Control:
         entered_at=_moment(document.get("entered_at")),
         generation=document.get("generation", 0),
         base=document.get("base", 0),
+        spent=document.get("spent", 0),
     )
 
 
@@ -66,6 +70,7 @@ def _frame_to_json(frame: Frame) -> dict[str, Any]:
         "floor": frame.floor,
         "started_at": position.started_at.isoformat(),
         "entered_at": position.entered_at.isoformat() if position.entered_at else None,
+        "spent": position.spent,
         "part": frame.part.value,
         "deadline": frame.deadline.isoformat() if frame.deadline else None,
         "error": dict(frame.error) if frame.error is not None else None,
@@ -83,6 +88,7 @@ def _frame_from_json(document: Mapping[str, Any]) -> Frame:
         started_at=started_at,
         attempt=document["attempt"],
         entered_at=_moment(document["entered_at"]),
+        spent=document.get("spent", 0),
     )
     return Frame(
         position=position,

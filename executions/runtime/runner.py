@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -146,8 +147,9 @@ class Runner:
         if position is None or position.phase not in (Phase.CHILDREN, Phase.STOPPING):
             return None
         if not self._claim.children_open:
-            return await self._ledger.children(self.execution_id, position.step_id, position.base)
-        return ChildrenFailing() if self._claim.children_failing else None
+            news = await self._ledger.children(self.execution_id, position.step_id, position.base)
+            return replace(news, generation=position.generation)
+        return ChildrenFailing(position.generation) if self._claim.children_failing else None
 
     def _has_lost_call(self, snapshot: Snapshot) -> bool:
         position = snapshot.position

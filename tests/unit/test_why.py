@@ -317,7 +317,7 @@ def test_moments_are_written_as_the_api_writes_them() -> None:
 
 
 def test_every_phase_that_waits_for_a_moment_or_somebody_has_words() -> None:
-    at_work = {Phase.ENTER, Phase.CALL, "inside"}
+    at_work = {Phase.ENTER, Phase.CALL, "inside", Phase.SKIPPED, Phase.RESULT}
     assert {phase.value for phase in Phase} - at_work <= set(WAITS)
 
 

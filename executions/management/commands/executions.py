@@ -20,7 +20,7 @@ from executions import bulk
 from executions.api.filters import ExecutionFilter
 from executions.api.selecting import matching
 from executions.bulk import Selection
-from executions.engine.events import Verb
+from executions.engine.events import WISHES, Verb
 from executions.engine.states import State
 from executions.management.operator import labels_of, not_ready, operator
 from executions.models import Execution
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 class Command(BaseCommand):
     help = (
-        "List and explain executions, and pause, resume or cancel them by id or by filter. "
+        "List and explain executions, and control them by id or by filter. "
         "Exit code of a verb: 0 all were asked, 1 some were refused, 2 nothing was done."
     )
 
@@ -62,8 +62,8 @@ class Command(BaseCommand):
         why.add_argument("--limit", type=int, default=50, help="At most so many; 50.")
         for each in (listing, why):
             each.add_argument("--json", action="store_true", help="One JSON object a line.")
-        for verb in Verb:
-            asking = tasks.add_parser(verb.value, help=f"Ask executions: {verb.value}.")
+        for verb in WISHES:
+            asking = tasks.add_parser(verb, help=f"Ask executions: {verb}.")
             asking.add_argument("ids", nargs="*", type=_id, metavar="ID")
             _add_filters(asking)
             asking.add_argument("--reason", default="", help="Kept with each of them.")
