@@ -29,7 +29,13 @@ class Outers:
         return self._known[key]
 
     def load(self, wanted: Iterable[tuple[Key, CompiledDefinition]]) -> None:
-        """Make sure that these are known. One pair of queries for each level of nesting."""
+        """Make sure that these are known until the next load, however many they are."""
+        while len(self._known) > MAX_OUTERS:
+            self._known.popitem(last=False)
+        self._load(wanted)
+
+    def _load(self, wanted: Iterable[tuple[Key, CompiledDefinition]]) -> None:
+        """One pair of queries for each level of nesting."""
         missing = {key: definition for key, definition in wanted if key not in self._known}
         if not missing:
             return
@@ -39,14 +45,12 @@ class Outers:
             for (parent, _), definition in missing.items()
             if (row := rows[parent])[1] is not None
         ]
-        self.load(around)
+        self._load(around)
         facts = load_steps(rows)
         for (parent, generation), definition in missing.items():
             self._known[parent, generation] = self._outer(
                 rows[parent], facts[parent][0], definition
             )
-        while len(self._known) > MAX_OUTERS:
-            self._known.popitem(last=False)
 
     def _read(self, ids: Sequence[int]) -> dict[int, Any]:
         with cursor() as opened:
