@@ -9,6 +9,8 @@ from rq import SimpleWorker
 from rq.exceptions import DequeueTimeout, StopRequested
 from rq.timeouts import TimerDeathPenalty
 
+from executions.runtime.process import current
+
 DEQUEUE_SECONDS = 30
 
 
@@ -18,6 +20,17 @@ class DrainWorker(SimpleWorker):
     # With a timeout of -1 this one sets no alarm at all.
     death_penalty_class = TimerDeathPenalty
 
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> Any:
+        if current().needs_recycling:
+            # Its drains claim nothing any more, so a bell would be wasted on this process.
+            raise StopRequested
+        return self._next_bell(timeout, max_idle_time)
+
+    def _next_bell(self, timeout: int | None, max_idle_time: int | None) -> Any:
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
 
 class RedisAway(StopRequested):
     """Redis does not answer; RQ's loop ends and whoever runs it drains directly."""
@@ -26,9 +39,7 @@ class RedisAway(StopRequested):
 class SupervisedWorker(DrainWorker):
     """Leaves its loop when Redis goes away, instead of sleeping until it is back."""
 
-    def dequeue_job_and_maintain_ttl(
-        self, timeout: int | None, max_idle_time: int | None = None
-    ) -> Any:
+    def _next_bell(self, timeout: int | None, max_idle_time: int | None) -> Any:
         self.set_state("idle")
         while True:
             try:
