@@ -54,12 +54,17 @@ class WorkerProcess:
     def _register(self) -> None:
         self._lease = Lease(
             queues=self.queues,
-            busy=lambda: self._drain.held if self._drain else 0,
+            busy=self._busy,
             on_lost=self._on_lost,
             on_messages=self._on_wake,
         )
         self._ledger = Ledger(self._lease.worker_id)
         self._lost.clear()
+
+    def _busy(self) -> int:
+        # Asked on the lease's thread, while the loop's thread may be ending the drain.
+        drain = self._drain
+        return drain.held if drain is not None else 0
 
     def drain(self, queue: str, *, beat: Callable[[], None] = lambda: None) -> int:
         """Run what is ready in `queue`; answers how many executions were claimed."""
