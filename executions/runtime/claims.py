@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import psycopg2
+import structlog
 from django.conf import settings
+from django.db import Error
 
 from autopilot.common.errors import DomainError
-from executions.engine.errors import ErrorInfo
+from executions.engine.errors import ENGINE_INTERNAL, ErrorInfo
 from executions.engine.events import CHILDREN, Asked, ChildrenEnded, ChildResult, Told, Verb
 from executions.engine.snapshot import Phase, Position, Snapshot
 from executions.engine.states import State
@@ -20,6 +23,11 @@ from executions.runtime.control import Control, control_from_json
 from executions.runtime.definitions import UNRUNNABLE, runnable_version
 from executions.runtime.outers import Outers, item_names
 from executions.runtime.rows import cursor, load_steps, parse
+
+log = structlog.get_logger(__name__)
+
+# Going on after these is up to whoever asked: the database may come back.
+DATABASE_ERRORS = (Error, psycopg2.Error)
 
 
 class Row(NamedTuple):
@@ -90,8 +98,46 @@ class Claim:
 
 
 def read_claims(rows: Sequence[tuple[Any, ...]], outers: Outers) -> list[Claim]:
-    """Build claims from the rows that the claim returned, reading what else they need."""
+    """Build claims from the rows that the claim returned, reading what else they need.
+
+    One that can't be read comes as `broken` and takes no other with it: all of them are owned
+    already, and an error here would leave them with an owner who doesn't know of them.
+    """
     found = [Row(*row) for row in rows]
+    try:
+        return _read(found, outers)
+    except DATABASE_ERRORS:
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, it is looked for one by one
+        return [_read_alone(row, outers) for row in found]
+
+
+def _read_alone(row: Row, outers: Outers) -> Claim:
+    try:
+        return _read([row], outers)[0]
+    except DATABASE_ERRORS:
+        raise
+    except Exception as error:
+        log.exception("claims.unreadable", execution_id=row.id)
+        message = f"What is stored of the execution can't be read: {type(error).__name__}."
+        return _new_claim(row, _empty(row), ErrorInfo(ENGINE_INTERNAL, message))
+
+
+def _empty(row: Row) -> Snapshot:
+    """Enough of an execution to end it."""
+    return Snapshot(
+        execution_id=row.id,
+        definition=UNRUNNABLE.definition,
+        workflow="",
+        version="",
+        state=State(row.state),
+        input=None,
+        entered=row.steps_entered,
+        started_at=_utc(row.started_at),
+    )
+
+
+def _read(found: list[Row], outers: Outers) -> list[Claim]:
     claims = [_claim(row) for row in found]
     _load_steps([each for each in claims if each.snapshot.entered])
     _load_outers(found, claims, outers)
@@ -162,6 +208,10 @@ def _claim(row: Row) -> Claim:
         scope_id=row.parent_step,
         generation=row.children_generation,
     )
+    return _new_claim(row, snapshot, broken)
+
+
+def _new_claim(row: Row, snapshot: Snapshot, broken: ErrorInfo | None) -> Claim:
     claim = Claim(
         snapshot_id=row.id,
         epoch=row.epoch,
