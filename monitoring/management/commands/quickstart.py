@@ -19,14 +19,16 @@ from django.db import connection
 
 from autopilot import embedded, env
 from autopilot.accounts.actors import Actor
+from autopilot.common import clock
 from autopilot.common.errors import DomainError
 from executions.engine.states import State
 from executions.following import Lines, Standing, follow
-from executions.models import Execution, StepExecution
+from executions.models import Execution, StepExecution, Worker
 from monitoring.quickstart import ground, samples
 from monitoring.quickstart.children import Child, ChildLostError, Children, python
 
 FIRST_RUN_SECONDS = 60.0
+WORKER_SECONDS = 30.0
 WEB_SECONDS = 30.0
 LOOK_SECONDS = 0.05
 
@@ -134,12 +136,23 @@ class Command(BaseCommand):
         return f"{about} and Valkey out of the virtual environment, data in {folder}"
 
     def start_worker(self) -> None:
+        began = clock.now()
         with self.step("Worker") as done:
             count = max(1, self.options["workers"])
             for number in range(1, count + 1):
                 title = "worker" if count == 1 else f"worker {number}"
                 self.child(title, python("manage.py", "worker", "--verbosity", "0"))
-            done(f"{count} started" if count > 1 else "started")
+            # It serves once it has its lease; before that a run would say that nobody does.
+            deadline = time.monotonic() + WORKER_SECONDS
+            while Worker.objects.filter(started_at__gte=began).count() < count:
+                self.children.check()
+                if time.monotonic() > deadline:
+                    raise ChildLostError(
+                        f"The worker isn't ready after {WORKER_SECONDS:g} s; its log is in "
+                        f"{self.options['logs']}."
+                    )
+                time.sleep(LOOK_SECONDS)
+            done(f"{count} ready" if count > 1 else "ready")
 
     def start_web(self) -> None:
         host, port = self.options["host"], self.options["port"]
