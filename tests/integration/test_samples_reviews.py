@@ -11,12 +11,13 @@ import pytest
 from django.conf import settings
 
 from executions.models import Execution, StepExecution
+from monitoring.quickstart.samples import SAMPLES, publish_samples, start_first
 from samples import reviews_input
 from samples.actions import Text, sentiment
 from tests.engine import SYSTEM, run
+from tests.samples import sample
 from workflows.actions import Context
 from workflows.models import Workflow
-from workflows.services import create_workflow, publish_version
 
 WORST = [
     {
@@ -43,14 +44,6 @@ WORST = [
 @pytest.fixture(autouse=True)
 def _no_lingering(settings):
     settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
-def sample(name: str) -> Workflow:
-    """A sample of the folder, published."""
-    document = json.loads((reviews_input.FOLDER / f"{name}.json").read_text())
-    return publish_version(
-        actor=SYSTEM, version=create_workflow(actor=SYSTEM, document=document)
-    ).workflow
 
 
 def read(path: Path) -> Any:
@@ -123,3 +116,18 @@ def test_the_action_is_called_like_any_function():
     context = Context(idempotency_key="k", execution_id=1, step="score")
     scores = asyncio.run(sentiment(Text(text="The picture is great!"), context))
     assert scores == {"neg": 0.0, "neu": 0.406, "pos": 0.594, "compound": 0.6588}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_quickstart_publishes_every_sample_once_and_starts_the_triage():
+    documents = {
+        path.stem
+        for path in reviews_input.FOLDER.glob("*.json")
+        if not path.name.endswith(".input.json") and "steps" in read(path)
+    }
+    assert set(SAMPLES) == documents
+    slugs = ["review-triage", "first-steps", "refund", "onboarding"]
+    assert (publish_samples(SYSTEM), publish_samples(SYSTEM)) == (slugs, [])
+    assert Workflow.objects.filter(versions__state="published").count() == 4
+    execution = start_first(SYSTEM)
+    assert (execution.workflow.slug, len(execution.input["reviews"])) == ("review-triage", 42)
