@@ -23,7 +23,7 @@ from psycopg2 import errors as pg
 
 from executions.engine.events import ChildrenEnded
 from executions.engine.states import State
-from executions.runtime import children_sql, statements
+from executions.runtime import children_sql, prepared, statements
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.claims import (
     Claim,
@@ -118,7 +118,7 @@ class Ledger:
             "suspect": suspect_after,
             **dict(zip(statements.PROBES, priorities, strict=True)),
         }
-        return await self._ask(lambda: self._claim(statements.CLAIM, parameters))
+        return await self._ask(lambda: self._claim(prepared.CLAIM, parameters))
 
     async def claim_suspect(self, *, queue_name: str, suspect_after: int) -> list[Claim]:
         """Become the owner of one execution that may be killing its workers, if there is any."""
@@ -244,6 +244,7 @@ class Ledger:
 
     def _again(self, run: Callable[[], Any]) -> Any:
         """Run until the database answers: it may restart, or another transaction be in the way."""
+        is_anew = False
         while True:
             try:
                 if self._lost_connection:
@@ -252,6 +253,13 @@ class Ledger:
             except TRY_AGAIN as error:
                 self._roll_back()
                 log.info("ledger.try_again", error=type(error).__name__)
+            except prepared.STALE:
+                if is_anew:
+                    self._roll_back()
+                    raise
+                is_anew = True
+                log.info("ledger.prepared_anew")
+                connection.close()
             except CONNECTION_LOST as error:
                 if not self._is_gone(error):
                     raise
@@ -281,7 +289,7 @@ class Ledger:
 
     def _commit(self, checkpoints: list[Checkpoint]) -> list[Any]:
         with cursor() as opened:
-            opened.execute(statements.LOCK, {"ids": _ids_to_lock(checkpoints)})
+            opened.execute(prepared.LOCK, {"ids": _ids_to_lock(checkpoints)})
             rows = {row[0]: row for row in opened.fetchall()}
             results: list[Any] = []
             writing: list[Checkpoint] = []
@@ -366,9 +374,9 @@ def _batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
     parts: list[str] = []
     parameters: dict[str, Any] = {}
     for name, sql in (
-        ("steps", statements.INSERT_STEPS),
-        ("transitions", statements.INSERT_TRANSITIONS),
-        ("log", statements.INSERT_LOG),
+        ("steps", prepared.STEPS),
+        ("transitions", prepared.TRANSITIONS),
+        ("log", prepared.LOG),
     ):
         rows = [row for each in checkpoints for row in getattr(each, name)]
         if rows:
@@ -380,11 +388,14 @@ def _batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
             for each in checkpoints
             if index < len(each.hops)
         ]
-        parts.append(statements.HOP.format(round=index))
+        parts.append(prepared.HOP.replace("(hops)", f"(hops{index})"))
         parameters[f"hops{index}"] = _dump(hops)
-    parts.append(statements.UPDATE)
+    parts.append(prepared.UPDATE)
     parameters["rows"] = _dump([each.row for each in checkpoints])
-    _add_children(checkpoints, parts, parameters)
+    parameters["written"] = [each.execution_id for each in checkpoints]
+    if any(each.spawn or each.follows or each.tell or each.ends for each in checkpoints):
+        parts.append(prepared.PLANNED)
+        _add_children(checkpoints, parts, parameters)
     return "".join(parts), parameters
 
 
@@ -420,7 +431,7 @@ def _add_children(
         count["ended"] += 1
         count["failed"] += each.row["state"] != State.COMPLETED
     if ended:
-        parts += [children_sql.COUNT, children_sql.REFILL, children_sql.REPORT]
+        parts.append(prepared.ENDED)
         parameters["ended"] = _dump(list(ended.values()))
 
 

@@ -11,7 +11,7 @@ from django.db import connection
 
 from executions.engine.snapshot import StepFact
 from executions.engine.states import StepState
-from executions.runtime import statements
+from executions.runtime import prepared, statements
 
 DATA_STEPS = frozenset({"action", "transform", "group", "map"})
 
@@ -25,12 +25,22 @@ def cursor() -> Any:
     if connection.connection is None:
         connection.ensure_connection()
         assert connection.connection is not None
-        with connection.connection.cursor() as opened:
-            # A process frozen between its lock and its commit would keep the rows of everything it
-            # owns locked, and nobody could free them: the server ends such a session.
-            milliseconds = int(settings.AUTOPILOT["LEASE_SECONDS"] * 500)
-            opened.execute("SET idle_in_transaction_session_timeout = %s", [milliseconds])
+        try:
+            _set_up()
+        except BaseException:
+            # Half of the set-up would be worse than none: what is next starts anew.
+            connection.close()
+            raise
     return connection.connection.cursor()
+
+
+def _set_up() -> None:
+    with connection.connection.cursor() as opened:
+        # A process frozen between its lock and its commit would keep the rows of everything it
+        # owns locked, and nobody could free them: the server ends such a session.
+        milliseconds = int(settings.AUTOPILOT["LEASE_SECONDS"] * 500)
+        opened.execute("SET idle_in_transaction_session_timeout = %s", [milliseconds])
+        prepared.prepare(opened)
 
 
 def parse(text: str | None) -> Any:

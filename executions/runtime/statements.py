@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 LOCK = """
-BEGIN;
-SET LOCAL lock_timeout = '5s';
 SELECT id, owner_id, epoch, revision, inbox_seq
   FROM executions_execution
  WHERE id = ANY(%(ids)s)
@@ -45,8 +43,8 @@ SELECT execution_id, seq, step_id, attempt, level, event, fields, at
 HOP = """
 UPDATE executions_execution e
    SET state = x.state
-  FROM json_to_recordset(%(hops{round})s) AS x(id bigint, state text)
- WHERE e.id = x.id;
+  FROM json_to_recordset(%(hops)s) AS x(id bigint, state text)
+ WHERE e.id = x.id AND e.id = ANY(%(written)s);
 """
 
 UPDATE = """
@@ -87,7 +85,7 @@ UPDATE executions_execution e
        ended_at timestamptz, paused_at timestamptz, seen_seq bigint, transition_seq int,
        log_seq int, release boolean, runnable_at timestamptz, control jsonb,
        deadline_at timestamptz)
- WHERE e.id = x.id;
+ WHERE e.id = x.id AND e.id = ANY(%(written)s);
 """
 
 COMMIT = "COMMIT;"
