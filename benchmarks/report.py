@@ -17,7 +17,10 @@ SUBMITTED = (
 TARGETS = (
     ("W1L", "window_steps_per_commit", 1.4, True),
     ("W2", "p50_ms", 30.0, False),
+    ("W3", "seconds", 1.0, False),
     ("W4", "idle_worker_mb", 120.0, False),
+    ("W6", "seconds", 3.0, False),
+    ("LOOP", "ratio", 1.3, False),
 )
 CPU = (
     ("CPU ms per execution, all", "cpu_ms", ".1f"),
@@ -48,6 +51,27 @@ ROWS = {
         ("  from created to claimed, ms", "claim_ms", ".1f"),
         ("  from claimed to ended, ms", "run_ms", ".1f"),
         ("p50 in commits of this machine", "p50_commits", ".0f"),
+    ),
+    "W3": (
+        ("one map, from start to join, s", "seconds", ".2f"),
+        ("largest worker at its peak, MB", "worker_mb", ".0f"),
+    ),
+    "W6": (("calls of a second each, s", "seconds", ".2f"),),
+    "LOOP": (
+        ("a pass of ten, ms", "short_ms", ".2f"),
+        ("a pass of many, ms", "long_ms", ".2f"),
+        ("ratio", "ratio", ".2f"),
+        ("last tenth to first tenth of many", "drift", ".2f"),
+        ("CPU of a pass of ten, ms", "cpu_short_ms", ".2f"),
+        ("CPU of a pass of many, ms", "cpu_long_ms", ".2f"),
+        ("ratio of CPU", "cpu_ratio", ".2f"),
+    ),
+    "MAPS": (
+        ("a map, s", "seconds", ".2f"),
+        ("a map of ten times as many, s", "seconds_large", ".2f"),
+        ("per item, large to small", "time_ratio", ".2f"),
+        ("workers and web grew by, MB", "grown_mb", ".0f"),
+        ("  with ten times as many, MB", "grown_large_mb", ".0f"),
     ),
     "W4": (
         ("idle, all processes, MB", "idle_mb", ".0f"),

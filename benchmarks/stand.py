@@ -53,6 +53,7 @@ class Stand:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.web: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self._spawned = 0
         self._exit = ExitStack()
         # What the developer has in .env decides nothing here.
         self.environment = {
@@ -64,6 +65,9 @@ class Stand:
             "DEBUG": "false",
             "HTTPS": "false",
             "DJANGO_SETTINGS_MODULE": "autopilot.settings",
+            # A loop of 10,000 passes; an outside service that is on this machine.
+            "AUTOPILOT_MAX_STEPS": "100000",
+            "AUTOPILOT_HTTP_ALLOW": "127.0.0.1",
         }
 
     def __enter__(self) -> Stand:
@@ -88,18 +92,25 @@ class Stand:
         self._exit.callback(self.pair.end)
         os.environ.update(self.environment)
         self.manage("migrate", "--verbosity", "0", "--no-input")
-        for number in range(self.worker_count):
-            self.workers.append(self.spawn(f"worker-{number + 1}", "manage.py", "worker"))
         if self.has_web:
             self.web = self._start_web()
+        self.have_workers(self.worker_count)
+
+    def have_workers(self, count: int) -> None:
+        """Start or end worker processes until there are so many, registered."""
+        while len(self.workers) > count:
+            _end(self.workers.pop())
+        while len(self.workers) < count:
+            self._spawned += 1
+            self.workers.append(self.spawn(f"worker-{self._spawned}", "manage.py", "worker"))
         with self.connect() as connection, connection.cursor() as cursor:
 
             def registered() -> bool:
                 cursor.execute("SELECT count(*) FROM executions_worker")
                 row = cursor.fetchone()
-                return row is not None and row[0] == self.worker_count
+                return row is not None and row[0] == count
 
-            self.wait_until(registered, READY_SECONDS, f"{self.worker_count} workers registered")
+            self.wait_until(registered, READY_SECONDS, f"{count} workers registered")
         connection.close()
 
     def manage(self, *arguments: str) -> None:

@@ -13,9 +13,23 @@ from psycopg2.extensions import connection as Connection
 
 from benchmarks import machine
 from benchmarks.burst import Burst, run_burst
+from benchmarks.shapes import (
+    CALL,
+    LOOP,
+    MAP,
+    Calls,
+    Loop,
+    MapRun,
+    Maps,
+    publish,
+    run_calls,
+    run_loop,
+    run_map,
+    run_maps,
+)
 from benchmarks.single import run_single
 from benchmarks.stand import Stand
-from benchmarks.workload import ACTOR, STEPS, document
+from benchmarks.workload import STEPS, document
 
 Outcome = TypeVar("Outcome")
 
@@ -34,6 +48,9 @@ class Sizes:
     idle_seconds: float = 3.0
     submitters: int = 1
     batch: int = 250
+    items: int = 1_000
+    passes: int = 10_000
+    calls: int = 200
 
 
 @dataclass(slots=True)
@@ -60,12 +77,16 @@ class Bench:
         self.say = say
         self.connection: Connection = stand.connect()
         self.runs: list[Run] = []
-        self.workflow_id = _publish()
+        self.workflow_id = publish(document()).pk
+        self._map = publish(MAP)
+        self._loops = publish(LOOP)
+        self._call = publish(CALL)
 
     def warm_up(self) -> None:
         """Imports, caches and connections of every process, and the planner's statistics."""
         self._burst(max(10, self.sizes.executions // 5))
         run_single(self.connection, workflow_id=self.workflow_id, count=10)
+        run_map(self.stand, self.connection, self._map, 20)
         if self.stand.web is not None:
             for _ in range(20):
                 for path in ("/api/v1/monitoring/health/ready/", "/admin/login/", "/api/schema"):
@@ -73,8 +94,18 @@ class Bench:
 
     def run(self, work: str) -> None:
         """Run `work` as often as it is to be repeated. Raises BooksWrong, NotReady."""
-        measure = {"W1": self._w1, "W1L": self._w1l, "W2": self._w2, "W4": self._w4}[work]
-        repeat = self.sizes.repeat if work in {"W1", "W2"} else self.sizes.repeat_large
+        measure: Callable[[], Any] = {
+            "W1": self._w1,
+            "W1L": self._w1l,
+            "W2": self._w2,
+            "W3": self._w3,
+            "W4": self._w4,
+            "W6": self._w6,
+            "LOOP": self._loop,
+            "MAPS": self._maps,
+        }[work]
+        often = {"W1", "W2", "W3", "W6"}
+        repeat = self.sizes.repeat if work in often else self.sizes.repeat_large
         for number in range(repeat):
             run = self._between_commits(work, measure)
             self.runs.append(run)
@@ -107,6 +138,25 @@ class Bench:
     def _w2(self) -> Any:
         return run_single(self.connection, workflow_id=self.workflow_id, count=self.sizes.singles)
 
+    def _w3(self) -> MapRun:
+        return run_map(self.stand, self.connection, self._map, self.sizes.items)
+
+    def _maps(self) -> Maps:
+        return run_maps(self.stand, self.connection, self._map, self.sizes.items)
+
+    def _loop(self) -> Loop:
+        return run_loop(self.stand, self.connection, self._loops, self.sizes.passes)
+
+    def _w6(self) -> Calls:
+        """By one worker process, warmed by a few calls."""
+        count = self.stand.worker_count
+        self.stand.have_workers(1)
+        try:
+            run_calls(self.stand, self.connection, self._call, 5)
+            return run_calls(self.stand, self.connection, self._call, self.sizes.calls)
+        finally:
+            self.stand.have_workers(count)
+
     def _w4(self) -> MemoryUse:
         time.sleep(self.sizes.idle_seconds)
         idle = machine.memory_of(self.stand)
@@ -121,15 +171,6 @@ class MemoryUse:
 
     idle: machine.Memory
     peak: machine.Memory
-
-
-def _publish() -> int:
-    from autopilot.accounts.actors import Actor
-    from workflows.services import create_workflow, publish_version
-
-    actor = Actor.system(ACTOR)
-    draft = create_workflow(actor=actor, document=document())
-    return publish_version(actor=actor, version=draft).workflow.pk
 
 
 def figures(run: Run) -> dict[str, float]:
@@ -153,6 +194,8 @@ def figures(run: Run) -> dict[str, float]:
         names = ("p50_ms", "p95_ms", "submit_ms", "claim_ms", "run_ms")
         found = {name: result[name] for name in names}
         return {**found, "p50_commits": result["p50_ms"] / 1000 * run.commits_per_s}
+    if run.work != "W4":
+        return {name: value for name, value in result.items() if name != "executions"}
     idle, peak = result["idle"], result["peak"]
     return {
         "idle_worker_mb": max(idle["worker"]),
@@ -181,6 +224,10 @@ def summary(run: Run) -> str:
         "W1": "{steps_per_s:,.0f} steps/s, {steps_per_commit:.2f} per commit/s",
         "W1L": "{window_steps_per_s:,.0f} steps/s, {window_steps_per_commit:.2f} per commit/s",
         "W2": "p50 {p50_ms:.1f} ms, p95 {p95_ms:.1f} ms",
+        "W3": "{seconds:.2f} s",
+        "W6": "{seconds:.2f} s",
+        "LOOP": "{short_ms:.2f} ms per pass of ten, {long_ms:.2f} of many, {ratio:.2f}",
+        "MAPS": "{seconds:.2f} s and {seconds_large:.2f} s, {time_ratio:.2f}",
         "W4": "idle {idle_mb:.0f} MB, peak {peak_mb:.0f} MB",
     }[run.work]
     return words.format(**figures(run)) + (

@@ -38,14 +38,19 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     sizes = ("--executions", "12", "--large", "20", "--singles", "3", "--repeat", "1")
+    sizes = (*sizes, "--items", "15", "--passes", "40", "--calls", "3")
     small = ("--workers", "1", "--no-web", "--commit-seconds", "0.1", "--idle-seconds", "0.1")
 
     result = bench(*sizes, *small, "--json", str(file))
 
     assert (result.returncode, result.stderr) == (0, "")
     report = json.loads(file.read_text())
-    assert [run["work"] for run in report["runs"]] == ["W1", "W1L", "W2", "W4"]
-    assert [run["result"].get("executions") for run in report["runs"]] == [12, 20, 3, None]
+    assert [run["work"] for run in report["runs"]] == [
+        *("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS")
+    ]
+    assert [run["result"].get("executions") for run in report["runs"]] == [
+        *(12, 20, 3, 15, None, 3, 40, 165)
+    ]
     assert all(run["commits_before"] > 0 < run["commits_after"] for run in report["runs"])
     assert report["durability"]["fsync"] == report["durability"]["synchronous_commit"] == "on"
     assert report["submitted"] == (
@@ -57,8 +62,10 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
     assert report["medians"]["W1"]["steps_per_commit"] == pytest.approx(
         first["result"]["steps_per_s"] / first["commits_per_s"]
     )
-    assert [each["work"] for each in report["targets"]] == ["W1L", "W2", "W4"]
-    assert len(report["runs"][3]["result"]["idle"]["worker"]) == 1
+    assert [each["work"] for each in report["targets"]] == [
+        *("W1L", "W2", "W3", "W4", "W6", "LOOP")
+    ]
+    assert len(report["runs"][4]["result"]["idle"]["worker"]) == 1
     assert "steps per commit/s, steady state" in result.stdout
     assert _left_over() == []
 
@@ -80,7 +87,9 @@ def test_an_unknown_work_is_a_sentence() -> None:
     result = bench("W9")
 
     assert result.returncode == 1
-    assert result.stderr == "There is no work 'W9'; there are W1, W1L, W2, W4.\n"
+    assert (
+        result.stderr == "There is no work 'W9'; there are W1, W1L, W2, W3, W4, W6, LOOP, MAPS.\n"
+    )
 
 
 def test_a_size_of_zero_is_a_sentence() -> None:
