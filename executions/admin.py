@@ -17,7 +17,15 @@ from autopilot.accounts.roles import Permission
 from autopilot.common import clock
 from autopilot.common.admin_base import Crumb, PageAdmin, attempt, found
 from executions.console.activity import ExecutionsOfWorkflows
-from executions.console.detail import describe, facts_of, fingerprint, live_context
+from executions.console.detail import (
+    describe,
+    facts_of,
+    fingerprint,
+    live_context,
+    name_of,
+    step_context,
+)
+from executions.console.items import Items, read_items, shown_input
 from executions.console.lists import MOVING, SPANS, Asked, count_late, late_words, read_page
 from executions.console.sentences import html_of
 from executions.console.starting import StartPage
@@ -30,7 +38,7 @@ from executions.situations import situations_of
 from workflows.console import panels
 from workflows.models import Workflow
 
-SHOWN_CHILDREN = 100
+SHOWN_RERUNS = 100
 MAX_WORKFLOWS = 500
 
 panels.register(ExecutionsOfWorkflows)
@@ -50,6 +58,8 @@ class ExecutionAdmin(StartPage, PageAdmin):
             self.page("<int:pk>/", "change", self.execution_page),
             self.page("<int:pk>/live/", "live", self.live_part),
             self.page("<int:pk>/data/<slug:what>/", "data", self.data_page),
+            self.page("<int:pk>/steps/<slug:step>/", "step", self.step_page),
+            self.page("<int:pk>/items/<slug:step>/", "items", self.items_page),
             self.page("<int:pk>/<slug:verb>/", "verb", self.verb_page, permission=control),
         ]
 
@@ -90,8 +100,8 @@ class ExecutionAdmin(StartPage, PageAdmin):
         return self.render(
             request,
             "executions/execution.html",
-            title=f"Execution {pk}",
-            crumbs=[Crumb("Executions", self.url("changelist"))],
+            title=name_of(execution),
+            crumbs=self._way_to(execution),
             **self._live(request, execution),
         )
 
@@ -101,6 +111,55 @@ class ExecutionAdmin(StartPage, PageAdmin):
         if request.GET.get("seen") == fingerprint(execution):
             return HttpResponse(status=204)
         return TemplateResponse(request, "executions/live.html", self._live(request, execution))
+
+    def step_page(self, request: HttpRequest, *, pk: int, step: str) -> HttpResponseBase:
+        """One step of an execution, each time it ran. As a drawer, or as a page of its own."""
+        execution = self._execution(request, pk)
+        context = found(step_context(execution, step))
+        if request.headers.get("X-Part") == "step":
+            return TemplateResponse(request, "executions/drawer.html", context)
+        return self.render(
+            request,
+            "executions/step_page.html",
+            title=context["node"]["name"],
+            crumbs=[*self._way_to(execution), self._crumb(execution)],
+            **context,
+        )
+
+    def items_page(self, request: HttpRequest, *, pk: int, step: str) -> HttpResponseBase:
+        """The items of a map, in the order of its list."""
+        execution = self._execution(request, pk)
+        context = found(step_context(execution, step))
+        page = read_items(execution, step, request.GET)
+        items = context["items"] or Items({})
+        state = request.GET.get("state", "")
+        return self.render(
+            request,
+            "executions/items.html",
+            title=f"Items of {context['node']['name']}",
+            crumbs=[*self._way_to(execution), self._crumb(execution)],
+            execution=execution,
+            node=context["node"],
+            items=items,
+            state=state,
+            chips=[(name.value, items.counts.get(name.value, 0)) for name in State],
+            page=page,
+            lines=[
+                (row, shown_input(row), sentence) for row, sentence in _with_sentences(page.rows)
+            ],
+        )
+
+    def _crumb(self, execution: Execution) -> Crumb:
+        return Crumb(name_of(execution), self.url("change", execution.pk))
+
+    def _way_to(self, execution: Execution) -> list[Crumb]:
+        """From the list of executions to this one, through those that it is a part of."""
+        crumbs: list[Crumb] = []
+        parent = execution.parent
+        while parent is not None:
+            crumbs.append(self._crumb(parent))
+            parent = parent.parent
+        return [Crumb("Executions", self.url("changelist")), *crumbs[::-1]]
 
     def verb_page(self, request: HttpRequest, *, pk: int, verb: str) -> HttpResponseBase:
         """Ask before a verb is done, then do it. As a part of a page, or as a page of its own."""
@@ -120,10 +179,7 @@ class ExecutionAdmin(StartPage, PageAdmin):
         }
         if request.headers.get("X-Part") == "ask":
             return TemplateResponse(request, "executions/ask.html", context)
-        crumbs = [
-            Crumb("Executions", self.url("changelist")),
-            Crumb(f"Execution {pk}", self.url("change", pk)),
-        ]
+        crumbs = [*self._way_to(execution), self._crumb(execution)]
         title = chosen.title
         return self.render(request, "executions/verb.html", title=title, crumbs=crumbs, **context)
 
@@ -155,8 +211,9 @@ class ExecutionAdmin(StartPage, PageAdmin):
         return {
             "live_url": self.url("live", execution.pk),
             "facts": facts_of(execution),
-            "children": execution.children.order_by("pk")[:SHOWN_CHILDREN],
-            "reruns": execution.reruns.order_by("pk")[:SHOWN_CHILDREN],
+            "name": name_of(execution),
+            "parent_name": name_of(execution.parent) if execution.parent else "",
+            "reruns": execution.reruns.order_by("pk")[:SHOWN_RERUNS],
             **live_context(execution, may_control=self._may_control(request)),
         }
 

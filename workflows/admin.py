@@ -14,6 +14,7 @@ from autopilot.accounts.actors import actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common.admin_base import Crumb, PageAdmin, found
 from workflows.console import panels
+from workflows.console.drawing import drawing_of
 from workflows.console.editing import EditingPages
 from workflows.console.forms import arranged
 from workflows.console.health import health_sentence
@@ -83,6 +84,7 @@ class WorkflowAdmin(EditingPages, PageAdmin):
             draft=draft,
             shown=shown,
             lines=read_lines(shown.definition) if shown else [],
+            drawing=drawing_of(shown.definition) if shown else None,
             document=arranged(shown.document) if shown else None,
             versions=versions[:SHOWN_VERSIONS],
             has_more_versions=len(versions) > SHOWN_VERSIONS,
@@ -109,6 +111,7 @@ class WorkflowAdmin(EditingPages, PageAdmin):
             workflow=workflow,
             version=version,
             lines=read_lines(version.definition),
+            drawing=drawing_of(version.definition),
             document=arranged(version.document),
             may_edit=version.is_draft and self.may(request, Permission.WORKFLOW_EDIT),
             may_publish=version.is_draft and self.may(request, Permission.WORKFLOW_PUBLISH),

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.utils.safestring import SafeString
 
 from autopilot.common import clock
-from autopilot.common.errors import DomainError
+from executions.console.drawing import graph_of, states_of
+from executions.console.items import items_of
 from executions.console.sentences import html_of
-from executions.console.timeline import bars_of
+from executions.console.timeline import Shape, rows_of
+from executions.console.timeline import groups_under_way as groups
 from executions.console.verbs import offered
-from executions.models import Execution, LogLine
-from executions.reads import StepView, steps_of, transitions_of
+from executions.models import Execution, LogLine, StepExecution
+from executions.reads import StepView, recorded, step_under_way, steps_of, transitions_of
 from executions.situations import situation_of
-from workflows.compiled import compiled_version
+from workflows.console.drawing import depths_of, scopes_by_step
 
 SHOWN_STEPS = 200
 SHOWN_LOG = 500
+SHOWN_RUNS = 20
 
 
 def describe(execution: Execution) -> SafeString:
@@ -34,15 +39,22 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
     log = list(LogLine.objects.filter(execution=execution).order_by("-seq")[: SHOWN_LOG + 1])
     is_log_cut = len(log) > SHOWN_LOG
     log = log[:SHOWN_LOG][::-1]
-    bars = bars_of(execution, steps, log, now)
+    drawing = graph_of(execution)
+    names = {node["id"]: node["name"] for node in drawing["nodes"]}
+    around = [replace(each, name=names.get(each.step_id, each.name)) for each in groups(execution)]
+    items = items_of(execution) if _has_items(execution, steps) else {}
+    shape = Shape(depths_of(drawing), items)
+    rows = rows_of(execution, [*around, *steps], log, now, shape)
+    current = [step for step in steps[-1:] if not step.is_recorded]
     return {
         "execution": execution,
         "sentence": html_of(situation.why.phrase),
         "pending": pending,
         "verbs": offered(execution, pending) if may_control and not execution.has_ended else [],
-        "bars": bars,
-        "missing_steps": bars[0].step.seq - 1 if bars else 0,
-        "not_reached": _not_reached(execution, steps),
+        "rows": rows,
+        "missing_steps": rows[0].step.seq - 1 if rows else 0,
+        "drawing": drawing,
+        "painting": states_of(execution, drawing, [*around, *current], items),
         "transitions": transitions_of(execution),
         "log": log,
         "is_log_cut": is_log_cut,
@@ -53,19 +65,69 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
 
 def fingerprint(execution: Execution) -> str:
     """Changes whenever the live part of the page would."""
-    return f"{execution.revision}-{execution.inbox_seq}-{execution.epoch}-{execution.state}"
+    numbers = (
+        *(execution.revision, execution.inbox_seq, execution.epoch),
+        *(execution.children_generation, execution.children_open, execution.children_failed),
+    )
+    return "-".join(map(str, numbers)) + f"-{execution.state}"
 
 
-def _not_reached(execution: Execution, steps: list[StepView]) -> list[str]:
-    """The names of the steps that it has not come to; only where the whole history is shown."""
-    if not steps or steps[0].seq > 1:
-        return []
-    try:
-        known = compiled_version(execution.version_id).steps
-    except DomainError:
-        return []
-    taken = {step.step_id for step in steps}
-    return [step.name for step in known.values() if step.id not in taken]
+def _has_items(execution: Execution, steps: list[StepView]) -> bool:
+    """Whether it may have made children; most have not, and need not be asked."""
+    return execution.children_generation > 0 or any(step.type == "map" for step in steps)
+
+
+def step_context(execution: Execution, step_id: str) -> dict[str, Any] | None:
+    """Everything about one step of an execution: its latest runs, each with its attempts.
+
+    None if its version has no such step.
+    """
+    drawing = graph_of(execution)
+    node = next((each for each in drawing["nodes"] if each["id"] == step_id), None)
+    if node is None:
+        return None
+    now = clock.now()
+    taken = StepExecution.objects.filter(execution=execution, step_id=step_id)
+    latest = taken.order_by("-seq", "-attempt")[: SHOWN_RUNS + 1]
+    views = [recorded(row) for row in latest][::-1]
+    is_cut = len(views) > SHOWN_RUNS
+    under_way = step_under_way(execution, steps_of(execution, last=1))
+    views += [
+        replace(each, name=node["name"])
+        for each in [*groups(execution), *([under_way] if under_way else [])]
+        if each.step_id == step_id
+    ]
+    log = LogLine.objects.filter(execution=execution, step_id=step_id).order_by("-seq")
+    items = items_of(execution).get(step_id)
+    rows = rows_of(execution, views[-SHOWN_RUNS:], list(log[:SHOWN_LOG])[::-1], now, Shape())
+    return {
+        "execution": execution,
+        "node": node,
+        "rows": rows[::-1],
+        "is_cut": is_cut,
+        "items": items,
+        "item_scope": _map_around(drawing, node),
+        "now": now,
+    }
+
+
+def _map_around(drawing: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    """The id of the map whose items run this step; empty if the execution itself runs it."""
+    scopes = {scope["id"]: scope for scope in drawing["scopes"]}
+    scope_of = scopes_by_step(drawing)
+    scope = scopes[node["scope"]]
+    while scope["parent"]:
+        if scope["kind"] == "item":
+            return str(scope["parent"])
+        scope = scopes[scope_of[scope["parent"]]]
+    return ""
+
+
+def name_of(execution: Execution) -> str:
+    """What its page is called: an item goes by its place in the list, anything else by its id."""
+    if execution.item_index is None:
+        return f"Execution {execution.pk}"
+    return f"Item {execution.item_index} of {execution.parent_step}"
 
 
 def facts_of(execution: Execution) -> list[tuple[str, str]]:

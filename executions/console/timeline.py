@@ -1,22 +1,27 @@
-"""The steps of an execution against time: one bar each, in percent of the whole."""
+"""The steps of an execution against time: one row each, a bar for each attempt, in percent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 
 from django.urls import reverse
 
+from executions.console.items import Items, items_of_run
 from executions.models import Execution, LogLine
 from executions.reads import StepView
+from executions.runtime.control import control_from_json
 
 SMALLEST_SPAN_SECONDS = 0.001
+# Maps whose items are counted for one page; a loop may come by a map very often.
+MAX_COUNTED_MAPS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One step with its place in time, and the log lines of its attempt.
+    """One attempt of a step with its place in time, and its log lines.
 
     start, width: percent of the time from the first shown step to the last.
     """
@@ -61,10 +66,102 @@ class Bar:
         return reverse("admin:executions_execution_data", args=arguments)
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step, with all its attempts.
+
+    depth: in how many groups it is. items: of a map.
+    """
+
+    bars: Sequence[Bar]
+    depth: int = 0
+    items: Items | None = None
+    items_url: str = ""
+
+    @property
+    def step(self) -> StepView:
+        """The latest attempt, whose state is the step's."""
+        return self.bars[-1].step
+
+    @property
+    def anchor(self) -> str:
+        """Stays the same while attempts are added."""
+        return f"step-{self.step.seq}-1"
+
+    @property
+    def started_at(self) -> datetime | None:
+        return self.bars[0].step.started_at
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """From the beginning of the first attempt to the end of the last."""
+        if self.started_at is None or self.step.ended_at is None:
+            return None
+        return (self.step.ended_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the definition and the children add to the recorded steps."""
+
+    depths: Mapping[str, int] = field(default_factory=dict)
+    items: Mapping[str, Items] = field(default_factory=dict)
+
+
+def groups_under_way(execution: Execution) -> list[StepView]:
+    """The groups around the current step, the outermost first; they are recorded when they end."""
+    if execution.has_ended:
+        return []
+    frames = control_from_json(execution.control).frames
+    return [
+        StepView(
+            seq=frame.position.seq,
+            attempt=frame.position.attempt,
+            step_id=frame.position.step_id,
+            name=frame.position.step_id,
+            type="group",
+            state="running",
+            started_at=frame.position.started_at,
+        )
+        for frame in frames
+    ]
+
+
+def rows_of(
+    execution: Execution,
+    steps: Sequence[StepView],
+    log: Sequence[LogLine],
+    now: datetime,
+    shape: Shape,
+) -> list[Row]:
+    """A row for each step, in the order they began; what is under way lasts until `now`."""
+    ordered = sorted(steps, key=lambda step: (step.seq, step.attempt))
+    bars = bars_of(execution, ordered, log, now)
+    rows = [
+        Row(list(attempts), depth=shape.depths.get(attempts[0].step.step_id, 0))
+        for attempts in (list(group) for _, group in groupby(bars, key=lambda bar: bar.step.seq))
+    ]
+    return [_with_items(execution, row, rows, shape) for row in rows]
+
+
+def _with_items(execution: Execution, row: Row, rows: Sequence[Row], shape: Shape) -> Row:
+    step = row.step
+    if step.step_id not in shape.items:
+        return row
+    items = shape.items[step.step_id]
+    runs = [each for each in rows if each.step.step_id == step.step_id]
+    if len(runs) > 1:
+        if runs.index(row) < len(runs) - MAX_COUNTED_MAPS:
+            return row
+        items = items_of_run(execution, step.step_id, row.started_at, step.ended_at)
+    url = reverse("admin:executions_execution_items", args=[execution.pk, step.step_id])
+    return Row(row.bars, row.depth, items, url)
+
+
 def bars_of(
     execution: Execution, steps: Sequence[StepView], log: Sequence[LogLine], now: datetime
 ) -> list[Bar]:
-    """A bar for each step; what is under way lasts until `now`."""
+    """A bar for each attempt."""
     starts = [step.started_at for step in steps if step.started_at]
     first = min(starts, default=execution.created_at)
     last = max([step.ended_at or now for step in steps if step.started_at], default=first)

@@ -63,8 +63,8 @@
   /** Open the `<details>` that the address points at. */
   const openTarget = () => {
     const id = decodeURIComponent(window.location.hash.slice(1));
-    const target = id && document.getElementById(id);
-    if (target instanceof HTMLDetailsElement) {
+    const target = id && document.getElementById(id)?.closest("details");
+    if (target) {
       target.open = true;
       target.scrollIntoView({ block: "nearest" });
     }
@@ -166,6 +166,7 @@
     window.setInterval(() => tellTimes(document), 1000);
   });
   window.addEventListener("hashchange", openTarget);
+  document.addEventListener("cx:times", (event) => tellTimes(event.detail));
   // Unfold's scrollers all have the same name; assistive technology needs to tell them apart.
   window.addEventListener("load", () => {
     document.querySelectorAll(".simplebar-content-wrapper").forEach((element, index) => {

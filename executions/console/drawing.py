@@ -1,0 +1,111 @@
+"""The graph of an execution: the drawing of its version, and the path it has taken through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import connection
+from django.urls import reverse
+
+from autopilot.common.errors import DomainError
+from autopilot.common.words import duration_words
+from executions.console.items import Items
+from executions.models import Execution, Kind
+from executions.reads import StepView
+from workflows.console.drawing import drawing_of, scopes_by_step
+
+# Every step by the one before it in its scope: what ran how often, what came of it the last time,
+# and which ways were taken. Reads the steps of one execution once, by their unique index.
+_TAKEN = """
+WITH scoped AS (SELECT * FROM unnest(%(steps)s::text[], %(scopes)s::text[]) AS x(step_id, scope)),
+taken AS (
+    SELECT DISTINCT ON (s.seq) s.seq, s.step_id, s.state, s.attempt, scoped.scope,
+           extract(epoch FROM s.ended_at - s.started_at) AS lasted
+    FROM executions_stepexecution s JOIN scoped USING (step_id)
+    WHERE s.execution_id = %(execution)s
+    ORDER BY s.seq, s.attempt DESC),
+linked AS (
+    SELECT taken.*, lag(step_id) OVER way AS before, lag(state) OVER way AS state_before
+    FROM taken WINDOW way AS (PARTITION BY scope ORDER BY seq))
+SELECT step_id, before, state_before, count(*), max(seq),
+       (array_agg(state ORDER BY seq DESC))[1], (array_agg(attempt ORDER BY seq DESC))[1],
+       (array_agg(lasted ORDER BY seq DESC))[1]
+FROM linked GROUP BY step_id, before, state_before
+"""
+
+
+def graph_of(execution: Execution) -> dict[str, Any]:
+    """The drawing of what this execution runs: all of it, or what runs for an item of a map."""
+    inside = execution.parent_step if execution.kind == Kind.ITEM else ""
+    try:
+        return drawing_of(execution.version.definition, inside=inside)
+    except DomainError:
+        return {"scopes": [], "nodes": [], "edges": []}
+
+
+def states_of(
+    execution: Execution,
+    drawing: Mapping[str, Any],
+    under_way: list[StepView],
+    items: Mapping[str, Items],
+) -> dict[str, Any]:
+    """What the drawing is painted with; see `static/console/graph.js`.
+
+    under_way: the step it stands at, and the groups around that.
+    """
+    scope_of = scopes_by_step(drawing)
+    steps: dict[str, dict[str, Any]] = {}
+    ways: list[list[str]] = []
+    last: dict[str, tuple[int, str, str]] = {}
+    for row in _taken(execution, scope_of):
+        step, before, state_before, runs, seq, state, attempts, lasted = row
+        known = steps.setdefault(step, {"runs": 0, "seq": 0})
+        known["runs"] += runs
+        if seq > known["seq"]:
+            known |= {"seq": seq, "state": state, "attempts": attempts, "ended": True}
+            known["lasted"] = duration_words(float(lasted))
+        if before:
+            ways.append([before, step, state_before])
+        last[scope_of[step]] = max(last.get(scope_of[step], (0, "", "")), (seq, step, state))
+    for view in under_way:
+        scope = scope_of.get(view.step_id)
+        if scope is None:
+            continue
+        if scope in last and last[scope][0] < view.seq:
+            ways.append([last[scope][1], view.step_id, last[scope][2]])
+        known = steps.setdefault(view.step_id, {"runs": 0, "seq": 0})
+        # Tried again, it is recorded already under the same number.
+        known["runs"] += known["seq"] != view.seq
+        known |= {"state": view.state, "attempts": view.attempt, "lasted": "", "ended": False}
+    return {
+        "state": execution.state,
+        "current": under_way[-1].step_id if under_way else "",
+        "last": last.get("", (0, "", ""))[1],
+        "ways": ways,
+        "steps": {
+            step: {key: value for key, value in known.items() if key != "seq"}
+            for step, known in steps.items()
+        },
+        "items": {
+            step: {"words": each.words, "parts": each.parts, "total": each.total}
+            for step, each in items.items()
+        },
+        "links": {
+            step: reverse("admin:executions_execution_step", args=[execution.pk, step])
+            for step in scope_of
+        },
+    }
+
+
+def _taken(execution: Execution, scope_of: Mapping[str, str]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _TAKEN,
+            {
+                "execution": execution.pk,
+                "steps": list(scope_of),
+                "scopes": list(scope_of.values()),
+            },
+        )
+        return cursor.fetchall()

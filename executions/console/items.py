@@ -1,0 +1,159 @@
+"""The items of a map: how many are in which state, and the pages of the list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Q, TextField
+from django.db.models.functions import Cast, Left
+from django.http import QueryDict
+
+from executions.engine.states import State
+from executions.models import Execution
+
+PER_PAGE = 100
+MAX_INPUT_CHARS = 160
+# The order in which a bar shows the states: what is done, what is on its way, what went wrong.
+_ORDER = ("completed", "running", "resumed", "waiting", "paused", "initialized")
+_ENDED_BADLY = ("cancelled", "failed")
+
+# Of several tries at an item the one that counts: the one that succeeded, else the latest.
+_COUNTS = """
+SELECT parent_step, state, count(*)
+FROM (
+    SELECT DISTINCT ON (parent_step, item_index) parent_step, state
+    FROM executions_execution
+    WHERE parent_id = %(parent)s AND item_index IS NOT NULL
+      AND (%(step)s = '' OR parent_step = %(step)s)
+      AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
+      AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
+    ORDER BY parent_step, item_index, (state = 'completed') DESC, generation DESC
+) AS counted
+GROUP BY parent_step, state
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The items of one map by state."""
+
+    counts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(self.counts.get(state, 0) for state in ("completed", "failed", "cancelled"))
+
+    @property
+    def parts(self) -> list[tuple[str, int]]:
+        """The states that occur, in the order in which a bar shows them."""
+        order = (*_ORDER, *_ENDED_BADLY)
+        return [(state, self.counts[state]) for state in order if self.counts.get(state)]
+
+    @property
+    def words(self) -> str:
+        """`980 of 1,000 ended, 3 failed`."""
+        failed = self.counts.get("failed", 0)
+        text = f"{self.ended:,} of {self.total:,} ended"
+        if self.ended == self.total:
+            text = "1 item" if self.total == 1 else f"{self.total:,} items"
+        return text + (f", {failed:,} failed" if failed else "")
+
+
+def items_of(execution: Execution) -> dict[str, Items]:
+    """The items of every map that the execution has come to, by the map's id."""
+    return _count(execution, "", None, None)
+
+
+def items_of_run(
+    execution: Execution, step_id: str, since: datetime | None, until: datetime | None
+) -> Items:
+    """The items that one run of a map has made; for a map in a loop, which runs more than once."""
+    return _count(execution, step_id, since, until).get(step_id, Items({}))
+
+
+def _count(
+    execution: Execution, step_id: str, since: datetime | None, until: datetime | None
+) -> dict[str, Items]:
+    found: dict[str, dict[str, int]] = {}
+    parameters: dict[str, Any] = {
+        "parent": execution.pk,
+        "step": step_id,
+        "since": since,
+        "until": until,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTS, parameters)
+        for step, state, count in cursor.fetchall():
+            found.setdefault(step, {})[state] = count
+    return {step: Items(counts) for step, counts in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """One page of a map's items in the order of the list, and the places where others go on."""
+
+    rows: list[Execution]
+    before: str
+    after: str
+
+
+def read_items(execution: Execution, step_id: str, query: QueryDict) -> ItemPage:
+    """The items that the address asks for: `state`, and `after` or `before` a place.
+
+    A place is `index-generation`: an item that was tried again is there once for each try. Pages go
+    by place and not by number, so they stay as they are while items end.
+    """
+    rows = execution.children.filter(parent_step=step_id, item_index__isnull=False)
+    state = query.get("state", "")
+    if state in set(State):
+        rows = rows.filter(state=state)
+    rows = rows.defer("input", "output", "variables", "control").annotate(
+        item_input=Left(Cast("input", TextField()), MAX_INPUT_CHARS + 1)
+    )
+    after, before = _place(query.get("after")), _place(query.get("before"))
+    if before is not None:
+        index, generation = before
+        rows = rows.filter(Q(item_index__lt=index) | Q(item_index=index, generation__lt=generation))
+        found = list(rows.order_by(F("item_index").desc(), "-generation")[: PER_PAGE + 1])
+        shown = found[:PER_PAGE][::-1]
+        return _page(shown, has_before=len(found) > PER_PAGE, has_after=bool(shown))
+    if after is not None:
+        index, generation = after
+        rows = rows.filter(Q(item_index__gt=index) | Q(item_index=index, generation__gt=generation))
+    found = list(rows.order_by("item_index", "generation")[: PER_PAGE + 1])
+    shown = found[:PER_PAGE]
+    return _page(shown, has_before=after is not None, has_after=len(found) > PER_PAGE)
+
+
+def _page(shown: Sequence[Execution], *, has_before: bool, has_after: bool) -> ItemPage:
+    return ItemPage(
+        list(shown),
+        before=_place_of(shown[0]) if shown and has_before else "",
+        after=_place_of(shown[-1]) if shown and has_after else "",
+    )
+
+
+def _place_of(row: Execution) -> str:
+    return f"{row.item_index}-{row.generation}"
+
+
+def _place(text: str | None) -> tuple[int, int] | None:
+    index, _, generation = (text or "").partition("-")
+    fits = all(
+        part.isascii() and part.isdecimal() and len(part) < 10 for part in (index, generation)
+    )
+    return (int(index), int(generation)) if fits else None
+
+
+def shown_input(row: Any) -> str:
+    """The beginning of an item's value."""
+    text = row.item_input or ""
+    return text if len(text) <= MAX_INPUT_CHARS else f"{text[: MAX_INPUT_CHARS - 1]}…"
