@@ -67,7 +67,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "8px",
     "COLORS": {"primary": _INDIGO},
-    "STYLES": [_file("console/console.css"), _file("console/unfold.css")],
+    "STYLES": [_file(f"console/{name}.css") for name in ("console", "forms", "graph", "unfold")],
     "SCRIPTS": [_file("console/console.js")],
     "DASHBOARD_CALLBACK": "monitoring.console.home.dashboard",
     "SIDEBAR": {

@@ -14,6 +14,7 @@ from django.conf import settings
 from autopilot.common.api.parsers import parse_json
 from autopilot.common.errors import Invalid
 from autopilot.common.problems import Problem
+from executions.console.schema_form import SchemaForm
 from executions.models import Priority
 from workflows.models import WorkflowVersion
 
@@ -21,8 +22,9 @@ MAX_SKELETON_DEPTH = 5
 
 
 class StartForm(forms.Form):
-    """What `start_execution` takes."""
+    """What `start_execution` takes. The input is typed as JSON, or field by field."""
 
+    mode = forms.ChoiceField(choices=[("json", "JSON"), ("form", "Form")], required=False)
     input = forms.CharField(required=False, strip=False)
     version = forms.ChoiceField(required=False)
     priority = forms.TypedChoiceField(
@@ -56,12 +58,15 @@ class StartForm(forms.Form):
             return True
         return any(name in self.errors for name in (*names, "priority", "queue", "version"))
 
-    def arguments(self) -> dict[str, Any]:
-        """What to call the service with. Raises Invalid with the place of every problem."""
+    def arguments(self, schema_form: SchemaForm | None) -> dict[str, Any]:
+        """What to call the service with. Raises Invalid with the place of every problem.
+
+        schema_form: the fields that the input was typed in; None = it was typed as JSON.
+        """
         data = self.cleaned_data
         start_at = data["start_at"]
         return {
-            "input": self._input(),
+            "input": schema_form.value() if schema_form else self.json_input(),
             "version": data["version"] or None,
             "priority": Priority.NORMAL if data["priority"] is None else data["priority"],
             "queue": data["queue"] or None,
@@ -71,7 +76,8 @@ class StartForm(forms.Form):
             "idempotency_key": data["idempotency_key"],
         }
 
-    def _input(self) -> Any:
+    def json_input(self) -> Any:
+        """The input as it was typed in JSON; None for nothing. Raises Invalid."""
         if not self.text.strip():
             return None
         try:
