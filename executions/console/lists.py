@@ -131,7 +131,7 @@ _NARROW: dict[str, Callable[[ExecutionQuerySet, Any, datetime], ExecutionQuerySe
 
 def count_late(visible: ExecutionQuerySet, now: datetime) -> int:
     """How many are ready for too long without a worker; counted up to MANY + 1."""
-    return visible.ready(now - LATE_AFTER).order_by().values("pk")[: MANY + 1].count()
+    return visible.roots().ready(now - LATE_AFTER).order_by().values("pk")[: MANY + 1].count()
 
 
 def late_words(count: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from autopilot.accounts.actors import Actor, actor_of
@@ -74,7 +74,7 @@ def _operations(actor: Actor, request: HttpRequest) -> dict[str, Any]:
     needs = [
         *_failing_needs(failing, names),
         *_worker_needs(visible, workers, queues),
-        *_late_needs(overview.late(visible, now), queues),
+        *_late_needs(*overview.late(visible, now), queues),
         *_abandoned_needs(overview.abandoned(visible, now)),
         *_paused_needs(actor),
     ]
@@ -168,7 +168,7 @@ def _worker_needs(
                 "No worker serves the queue “{}”, where {} ready for {}. Start one with "
                 "<code>manage.py worker</code>.",
                 queue.name,
-                plural(queue.ready, "execution is", "executions are"),
+                _ready_words(queue),
                 since(queue.oldest),
             ),
         )
@@ -180,18 +180,38 @@ def _unserved(queues: Sequence[Queue]) -> list[Queue]:
     return [queue for queue in queues if queue.ready and not queue.workers]
 
 
-def _late_needs(late: int, queues: Sequence[Queue]) -> list[Need]:
-    if not late or _unserved(queues):
+def _late_needs(late: int, late_items: int, queues: Sequence[Queue]) -> list[Need]:
+    if not (late or late_items) or _unserved(queues):
         return []
+    words = "execution" if late == 1 else "executions"
+    said = [
+        format_html(
+            '<a href="{}?only=late">{} {}</a>', _executions(), count_words(late, MANY), words
+        )
+    ]
+    if late_items:
+        items = format_html("{} {}", count_words(late_items, MANY), _items_word(late_items))
+        said = [*(said if late else []), items]
     sentence = format_html(
-        '<a href="{}?only=late">{} {}</a> ready for more than a minute, and no worker has '
-        "taken {}: more workers would help.",
-        _executions(),
-        count_words(late, MANY),
-        "execution is" if late == 1 else "executions are",
-        "it" if late == 1 else "them",
+        "{} {} ready for more than a minute, and no worker has taken {}: more workers would help.",
+        format_html_join(" and ", "{}", ((each,) for each in said)),
+        "is" if late + late_items == 1 else "are",
+        "it" if late + late_items == 1 else "them",
     )
     return [Need("waiting", "schedule", sentence)]
+
+
+def _items_word(count: int) -> str:
+    return "item of a map" if count == 1 else "items of maps"
+
+
+def _ready_words(queue: Queue) -> str:
+    """`3 executions and 950 items of maps are`: what waits in a queue, with its verb."""
+    roots = queue.ready - queue.items
+    said = [plural(roots, "execution")] if roots else []
+    if queue.items:
+        said.append(f"{queue.items:,} {_items_word(queue.items)}")
+    return f"{' and '.join(said)} {'is' if queue.ready == 1 else 'are'}"
 
 
 def _abandoned_needs(count: int) -> list[Need]:

@@ -40,9 +40,9 @@ WHERE ended_at >= %s
 GROUP BY workflow_id, error_code
 """
 _READY = """
-SELECT queue, count(*), min(runnable_at)
+SELECT queue, count(*), min(runnable_at), count(*) FILTER (WHERE parent_id IS NOT NULL)
 FROM (
-    SELECT queue, runnable_at FROM executions_execution
+    SELECT queue, runnable_at, parent_id FROM executions_execution
     WHERE owner_id IS NULL AND runnable_at <= %s LIMIT %s
 ) AS ready
 GROUP BY queue
@@ -87,12 +87,16 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What waits in a queue for a worker, and how many workers serve it."""
+    """What waits in a queue for a worker, and how many workers serve it.
+
+    items: how many of the ready ones are parts of others, such as the items of a map.
+    """
 
     name: str
     ready: int
     oldest: datetime | None
     workers: int
+    items: int
 
 
 def last_day(now: datetime) -> Day:
@@ -124,15 +128,13 @@ def queues(now: datetime, workers: list[Worker], names: list[str]) -> list[Queue
     """Every configured queue, and any other in which something waits."""
     with connection.cursor() as cursor:
         cursor.execute(_READY, [now, NEWEST])
-        ready = {name: (count, oldest) for name, count, oldest in cursor.fetchall()}
-    return [
-        Queue(
-            name,
-            *ready.get(name, (0, None)),
-            workers=sum(1 for worker in workers if name in worker.queues),
-        )
-        for name in [*names, *sorted(set(ready) - set(names))]
-    ]
+        ready = {name: rest for name, *rest in cursor.fetchall()}
+    found = []
+    for name in [*names, *sorted(set(ready) - set(names))]:
+        count, oldest, items = ready.get(name, (0, None, 0))
+        serving = sum(1 for worker in workers if name in worker.queues)
+        found.append(Queue(name, count, oldest, serving, items))
+    return found
 
 
 def workers(now: datetime) -> list[Worker]:
@@ -140,9 +142,13 @@ def workers(now: datetime) -> list[Worker]:
     return list(Worker.objects.filter(lease_until__gt=now)[:SHOWN_WORKERS])
 
 
-def late(visible: ExecutionQuerySet, now: datetime) -> int:
-    """How many have been ready for too long; at most MANY + 1."""
-    return bounded(visible.ready(now - LATE_AFTER))
+def late(visible: ExecutionQuerySet, now: datetime) -> tuple[int, int]:
+    """How many that somebody started, and how many parts of others, have been ready for too long.
+
+    Each at most MANY + 1.
+    """
+    ready = visible.ready(now - LATE_AFTER)
+    return bounded(ready.roots()), bounded(ready.filter(parent__isnull=False))
 
 
 def abandoned(visible: ExecutionQuerySet, now: datetime) -> int:

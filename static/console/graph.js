@@ -224,7 +224,7 @@ class GraphView {
   drawBox(box, placed, left, top, lines) {
     const x = left + box.x, y = top + box.y;
     if (box.id === START || box.id === END) {
-      const dot = html("span", { class: `cx-end${box.id === END && placed.scope === this.drawing.scopes[0] ? " cx-end-last" : ""}`, title: box.id.trim() });
+      const dot = html("span", { class: `cx-terminal${box.id === END && placed.scope === this.drawing.scopes[0] ? " cx-terminal-last" : ""}`, title: box.id.trim() });
       dot.append(html("span", { class: "material-symbols-outlined", "aria-hidden": "true" }, box.id === START ? "play_arrow" : "flag"));
       this.set(dot, x, y, box.width, box.height);
       this.canvas.append(dot);
@@ -272,7 +272,7 @@ class GraphView {
       element.classList.toggle("is-taken", taken);
       if (taken) element.parentElement?.append(element);
     });
-    this.canvas.querySelector(".cx-end-last")?.classList.toggle("is-taken", Boolean(ended));
+    this.canvas.querySelector(".cx-terminal-last")?.classList.toggle("is-taken", Boolean(ended));
     const focus = painting.current || (painting.state === "failed" ? painting.last : "");
     if (focus && focus !== this.shown) this.reveal(focus);
     this.shown = focus;

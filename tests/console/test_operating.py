@@ -31,8 +31,8 @@ def test_an_execution_is_started_from_its_workflow_and_watched_to_its_end(
     admin.open(f"/admin/workflows/workflow/{workflow.pk}/")
     assert "Version 1.0.0 is live. Nothing ran in the last 24 hours." in admin.text()
     admin.press("Start", role="link")
-    typed = '{"customer": "Bakery on the Corner", "message": "The orders page is down."}'
-    admin.do(lambda page: page.get_by_label("Input", exact=True).fill(typed))
+    admin.do(lambda page: page.get_by_label("Customer").fill("Bakery on the Corner"))
+    admin.do(lambda page: page.get_by_label("Message").fill("The orders page is down."))
     admin.press("Start")
     admin.wait_for("No step has begun.")
     execution = Execution.objects.get()
@@ -51,6 +51,7 @@ def test_a_wrong_input_is_explained_and_kept(visit: MakeVisit) -> None:
     workflow = support_request()
     admin = visit(Role.OPERATOR)
     admin.open(f"{LIST}start/{workflow.pk}/")
+    admin.press("JSON")
     typed = '{\n  "customer": 7,\n  "message": "down"\n}'
     admin.do(lambda page: page.get_by_label("Input", exact=True).fill(typed))
     admin.press("Start")

@@ -83,11 +83,24 @@ def _fail(config: Mapping[str, Any], names: Mapping[str, str]) -> str:
     return f"Ends the execution as failed with {_short(config.get('error'))}"
 
 
+def _group(config: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    last = "; the last ones run whatever happens" if config.get("finally") else ""
+    return f"Runs the steps inside as one{last}"
+
+
+def _map(config: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    at_once = config.get("max_concurrency")
+    bound = f", at most {at_once} at once" if at_once else ""
+    return f"Runs the steps inside for every item of {_short(config.get('items'))}{bound}"
+
+
 _SENTENCES: dict[str, Callable[[Mapping[str, Any], Mapping[str, str]], str]] = {
     "action": _action,
     "transform": _transform,
     "choice": _choice,
     "wait": _wait,
+    "group": _group,
+    "map": _map,
     "succeed": _succeed,
     "fail": _fail,
 }
