@@ -79,6 +79,10 @@ class Clock:
                     self._is_leader = False
                     connection.close()
                     pause = LEADER_TRIES_SECONDS
+                except Exception:
+                    # A clock that stands still would leave timers and lost workers to nobody.
+                    log.exception("clock.failed")
+                    pause = LEADER_TRIES_SECONDS
         finally:
             connection.close()
 

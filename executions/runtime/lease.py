@@ -84,6 +84,9 @@ class Lease:
                 except Error as error:
                     log.warning("lease.not_renewed", error=str(error).strip())
                     connection.close()
+                except Exception:
+                    # Without this thread the worker would lose its lease and never hear of it.
+                    log.exception("lease.failed")
         finally:
             connection.close()
 

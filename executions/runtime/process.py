@@ -51,6 +51,11 @@ class WorkerProcess:
         """So many threads are stuck in actions that the process should be replaced."""
         return self._performer.needs_recycling
 
+    @property
+    def has_stuck_threads(self) -> bool:
+        """Some are in actions that were given up and have not ended."""
+        return self._performer.stuck_threads > 0
+
     def _register(self) -> None:
         self._lease = Lease(
             queues=self.queues,

@@ -51,6 +51,11 @@ class Supervisor:
         if self._process.needs_recycling and not self._stopping.is_set():
             # Threads that never end can't be stopped, only left behind with their process.
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the command that started us
+        if self._process.has_stuck_threads:
+            # Python would wait for them before it ends. All they had was given back above.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
