@@ -68,12 +68,15 @@ class Watch:
             with contextlib.suppress(RuntimeError):  # it has ended meanwhile
                 self.timeout.reschedule(self._next())
 
-    def error(self) -> ErrorInfo:
+    def error(self, *, runs_on: bool) -> ErrorInfo:
+        """runs_on: the call could not be stopped and must not be repeated beside itself."""
         if self._loop.time() < self._end:
             message = f"The action gave no heartbeat for {self._silence:g} seconds."
         else:
             message = f"The action did not end within {self._seconds:g} seconds."
-        return ErrorInfo(TIMEOUT_STEP, message, retryable=True)
+        if runs_on:
+            message += " It still runs and is not safe to repeat."
+        return ErrorInfo(TIMEOUT_STEP, message, retryable=not runs_on)
 
 
 def _seconds_for(snapshot: Snapshot, step: CompiledStep) -> float:
@@ -155,6 +158,7 @@ class Performer:
     ) -> Any:
         watch = Watch(_seconds_for(snapshot, step), step.heartbeat)
         cancelled = threading.Event()
+        left: list[Future[Any]] = []
         context = Context(
             idempotency_key=f"{snapshot.execution_id}-{step.id}-{call.position.seq}",
             execution_id=snapshot.execution_id,
@@ -168,7 +172,7 @@ class Performer:
             async with watch.timeout:
                 if action.is_async:
                     return await action.function(params, context)
-                return await self._in_thread(lambda: action.function(params, context))
+                return await self._in_thread(lambda: action.function(params, context), left)
         except ActionError as error:
             details = error.details if isinstance(error.details, dict) else {}
             if error.details is not None and not details:
@@ -182,7 +186,8 @@ class Performer:
         except BaseException as error:
             cancelled.set()
             if isinstance(error, TimeoutError) and watch.timeout.expired():
-                raise EngineError(watch.error()) from None
+                runs_on = not action.idempotent and any(not each.done() for each in left)
+                raise EngineError(watch.error(runs_on=runs_on)) from None
             # An action is somebody else's code: SystemExit from it must not end the worker.
             log.exception("action.crashed", action=action.name, step=step.id)
             message = f"The action raised {type(error).__name__}: {error}"
@@ -190,7 +195,8 @@ class Performer:
                 _storable(ErrorInfo(ACTION_CRASHED, message[:2000]), retryable=True)
             ) from None
 
-    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+    async def _in_thread(self, function: Callable[[], Any], left: list[Future[Any]]) -> Any:
+        """Call it in a thread; a call that can't be stopped is added to `left`."""
         future: Future[Any] = self._pool.submit(_with_own_connections, function)
         try:
             return await asyncio.wrap_future(future)
@@ -198,6 +204,7 @@ class Performer:
             if not future.cancel() and not future.done():
                 with self._lock:
                     self._stuck += 1
+                left.append(future)
                 future.add_done_callback(self._unstuck)
             raise
 

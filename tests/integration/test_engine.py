@@ -177,6 +177,27 @@ def test_a_thread_that_takes_too_long_keeps_its_place_until_it_ends():
     assert failure_of(reread(execution)) == ("timeout.step", "a", "timeout.step")
 
 
+@pytest.mark.parametrize(
+    ("action", "attempts", "more"),
+    [
+        ("probe.block", 2, ""),
+        ("probe.block_once", 1, " It still runs and is not safe to repeat."),
+    ],
+)
+def test_a_call_is_repeated_beside_itself_only_if_it_is_idempotent(action, attempts, more):
+    step = {
+        "id": "a",
+        "type": "action",
+        "timeout": 0.1,
+        "retry": {"max_attempts": 2, "initial_interval": 0.01},
+        "config": {"action": action, "with": {"seconds": 0.6}},
+    }
+    execution = run(published([step]))
+    assert failure_of(execution) == ("timeout.step", "a", "timeout.step")
+    assert execution.error["message"] == f"The action did not end within 0.1 seconds.{more}"
+    assert StepExecution.objects.filter(execution=execution).count() == attempts
+
+
 def test_sync_actions_use_the_orm():
     config = {"action": "probe.orm"}
     execution = run(published([{"id": "a", "type": "action", "config": config}]))

@@ -52,6 +52,12 @@ def block(params: Nap, context: Context) -> dict[str, Any]:
     return {"slept": params.seconds}
 
 
+@action("probe.block_once", schema=Nap, idempotent=False)
+def block_once(params: Nap, context: Context) -> dict[str, Any]:
+    time.sleep(params.seconds)
+    return {"slept": params.seconds}
+
+
 @action("probe.until_cancelled", schema=Nap, idempotent=True)
 def until_cancelled(params: Nap, context: Context) -> dict[str, Any]:
     end = time.monotonic() + params.seconds
