@@ -46,6 +46,13 @@ class Answer:
     refusal: DomainError | None = None
 
 
+def check_reason(reason: str) -> None:
+    """Raises StartInvalid for a reason that can't be kept."""
+    if not is_storable(reason, MAX_REASON_CHARS):
+        message = f"The reason is a text of at most {MAX_REASON_CHARS} characters."
+        raise StartInvalid(message, details=[Problem("$.reason", "invalid", message)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Wish:
     """What is asked, by whom, why; for a skip also the output."""
@@ -57,9 +64,7 @@ class _Wish:
 
     def check(self) -> None:
         """Raises StartInvalid for what can't be kept."""
-        if not is_storable(self.reason, MAX_REASON_CHARS):
-            message = f"The reason is a text of at most {MAX_REASON_CHARS} characters."
-            raise StartInvalid(message, details=[Problem("$.reason", "invalid", message)])
+        check_reason(self.reason)
         try:
             encode(self.output, limit=settings.AUTOPILOT["MAX_OUTPUT_BYTES"], what="The output")
         except EngineError as error:

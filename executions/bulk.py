@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -32,6 +32,7 @@ from executions.errors import (
 from executions.models import Execution, StateTransition
 from executions.querysets import ExecutionQuerySet
 from executions.reads import StateCount, state_counts
+from executions.rerunning import RerunOptions, rerun_many
 from executions.runtime import dispatch
 from executions.services import Started
 from executions.suiting import suitable
@@ -266,6 +267,7 @@ class Result:
     """What came of the verb for one execution.
 
     outcome: `done`; `pending`, it is asked and a worker sees to it; `refused`, with a code.
+    created: id of the new execution, if the verb makes one.
     """
 
     id: int
@@ -273,6 +275,7 @@ class Result:
     state: str = ""
     code: str = ""
     message: str = ""
+    created: int | None = None
 
 
 _WORDS: Mapping[Verb, tuple[str, str]] = {
@@ -280,6 +283,7 @@ _WORDS: Mapping[Verb, tuple[str, str]] = {
     Verb.RESUME: ("resume", "resumed"),
     Verb.CANCEL: ("cancel", "cancelled"),
     Verb.RETRY: ("retry", "retried"),
+    Verb.RERUN: ("rerun", "rerun"),
     Verb.SKIP: ("skip a step", "made to skip a step"),
 }
 
@@ -307,19 +311,27 @@ def preview(*, verb: Verb, selection: Selection, actor: Actor) -> Preview:
 
 
 def apply(
-    *, verb: Verb, selection: Selection, actor: Actor, reason: str = ""
+    *,
+    verb: Verb,
+    selection: Selection,
+    actor: Actor,
+    reason: str = "",
+    rerun: RerunOptions | None = None,
 ) -> Iterator[list[Result]]:
     """Ask the verb of all that are meant, oldest first, batch by batch; every batch is durable
     when its results come.
 
     Before the first batch everything that would refuse the whole is raised: PermissionDenied,
-    BulkNothing, BulkTooMany, StartInvalid for the reason.
+    BulkNothing, BulkTooMany, StartInvalid for the reason. rerun: how, if that is the verb.
     """
     actor.require(Permission.EXECUTION_CONTROL)
     ids = _ids(verb, selection, actor)
-    check = ask(ids=(), verb=verb, actor=actor, reason=reason)
+    work = partial(ask, verb=verb, actor=actor, reason=reason)
+    if verb is Verb.RERUN:
+        work = partial(rerun_many, actor=actor, reason=reason, options=rerun or RerunOptions())
+    check = work(ids=())
     assert not check
-    return _in_batches(ids, verb, selection, actor, reason)
+    return _in_batches(ids, verb, selection, work)
 
 
 def _ids(verb: Verb, selection: Selection, actor: Actor) -> list[int]:
@@ -342,7 +354,7 @@ def _touched(selection: Selection, verb: Verb) -> ExecutionQuerySet:
 
 
 def _in_batches(
-    ids: list[int], verb: Verb, selection: Selection, actor: Actor, reason: str
+    ids: list[int], verb: Verb, selection: Selection, work: Callable[..., dict[int, Answer]]
 ) -> Iterator[list[Result]]:
     rest = iter(ids)
     while batch := list(islice(rest, BATCH)):
@@ -350,19 +362,19 @@ def _in_batches(
         if selection.ids is not None:
             named = selection.rows.filter(pk__in=batch).order_by("pk")
             visible = list(named.values_list("pk", flat=True))
-        answers = _ask(visible, verb, actor, reason)
-        yield [_result(pk, answers.get(pk) or _MISSING) for pk in batch]
+        answers = _ask(visible, verb, work)
+        yield [_result(pk, answers.get(pk) or _MISSING, verb) for pk in batch]
 
 
 _MISSING = Answer(refusal=ExecutionNotFound())
 
 
-def _ask(ids: list[int], verb: Verb, actor: Actor, reason: str) -> dict[int, Answer]:
+def _ask(ids: list[int], verb: Verb, work: Callable[..., dict[int, Answer]]) -> dict[int, Answer]:
     """One batch in one transaction. What the database was too busy for is refused, not lost
     sight of: the batches before it have been done."""
     for attempt in range(1, TRIES + 1):
         try:
-            return ask(ids=ids, verb=verb, actor=actor, reason=reason)
+            return work(ids=ids)
         except OperationalError as error:
             log.warning("bulk.batch_failed", verb=verb.value, attempt=attempt, error=str(error))
             if transaction.get_connection().in_atomic_block:
@@ -371,9 +383,11 @@ def _ask(ids: list[int], verb: Verb, actor: Actor, reason: str) -> dict[int, Ans
     return dict.fromkeys(ids, Answer(refusal=busy))
 
 
-def _result(pk: int, answer: Answer) -> Result:
+def _result(pk: int, answer: Answer, verb: Verb) -> Result:
     row = answer.execution
     if row is not None:
+        if verb is Verb.RERUN:
+            return Result(pk, "done", row.state, created=row.pk)
         return Result(pk, "pending" if row.inbox_seq > row.seen_seq else "done", row.state)
     refusal = answer.refusal or Unavailable()
     return Result(pk, "refused", "", refusal.code, refusal.message)

@@ -58,3 +58,9 @@ class BulkTooMany(Invalid):
     """More executions match than one call may touch."""
 
     code = "bulk.too_many"
+
+
+class RerunInvalid(Invalid):
+    """The execution cannot be rerun as asked."""
+
+    code = "execution.rerun_invalid"

@@ -30,6 +30,7 @@ class StepView:
 
     seq: the how-manieth step of the execution it is; attempts of one step share it.
     started_at, ended_at: None as long as that has not happened.
+    taken_over: copied from the execution that this one is a rerun of.
     wait_until: for a step that waits for a moment, that moment.
     """
 
@@ -45,6 +46,7 @@ class StepView:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     wait_until: datetime | None = None
+    taken_over: bool = False
 
     @property
     def is_recorded(self) -> bool:
@@ -99,6 +101,7 @@ def recorded(row: StepExecution) -> StepView:
         error=row.error,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        taken_over=row.taken_over,
     )
 
 

@@ -17,6 +17,7 @@ from executions.engine.events import WISHES, Verb
 from executions.engine.states import Reason
 from executions.errors import ExecutionNotFound
 from executions.models import Execution, InboxMessage, Priority
+from executions.rerunning import rerun_execution
 from executions.runtime import dispatch
 from workflows.models import Workflow
 from workflows.services import resolve_version
@@ -169,6 +170,7 @@ __all__ = [
     "cancel_execution",
     "pause_execution",
     "pending_verbs",
+    "rerun_execution",
     "resume_execution",
     "retry_execution",
     "skip_step",

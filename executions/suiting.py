@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from executions.engine.events import Verb
-from executions.engine.states import TRANSITIONS, State
+from executions.engine.states import ENDED, TRANSITIONS, State
 from executions.engine.wishes import OVER
 from executions.errors import ExecutionEnded, TransitionRefused
 from executions.models import Execution
 
 _SUITABLE: Mapping[Verb, frozenset[State]] = {
     Verb.SKIP: frozenset({State.WAITING, State.PAUSED, State.FAILED}),
+    Verb.RERUN: ENDED,
 }
 
 

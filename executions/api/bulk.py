@@ -41,6 +41,7 @@ from executions.api.workflows import started_workflow
 from executions.bulk import Result, Selection
 from executions.engine.events import Verb
 from executions.models import Execution
+from executions.rerunning import RerunOptions
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _MAX_ID = 2**63 - 1
@@ -115,6 +116,13 @@ class IdsField(AnyField):
     """Ids of executions."""
 
 
+class RerunOptionsSerializer(StrictSerializer):
+    """How each is to be run again."""
+
+    from_step = TextField(max_length=64, required=False, allow_null=True)
+    version = TextField(max_length=64, required=False, allow_null=True)
+
+
 @extend_schema_serializer(
     examples=[
         OpenApiExample(
@@ -149,6 +157,10 @@ class BulkSerializer(StrictSerializer):
         allow_blank=True,
         help_text="Kept with each transition and audit entry.",
     )
+    rerun = RerunOptionsSerializer(
+        required=False,
+        help_text="For the verb rerun: `from_step`, `version`; default: from the start, as it was.",
+    )
     dry_run = FlagField(required=False, help_text="Only say what would be touched; default: false.")
 
 
@@ -173,6 +185,9 @@ class ResultSerializer(serializers.Serializer[Result]):
     state = serializers.CharField(help_text="As it is now; empty if it was refused.")
     code = serializers.CharField(help_text="Why it was refused; empty otherwise.")
     message = serializers.CharField(help_text="The same in words.")
+    created = serializers.IntegerField(
+        allow_null=True, help_text="The new execution, if it was rerun."
+    )
 
 
 class BulkAnswerSerializer(serializers.Serializer[Any]):
@@ -244,7 +259,7 @@ class BulkVerbView(BulkView):
         responses={200: BulkAnswerSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Pause, resume or cancel by ids or by filter, up to 10,000 a call.
+        """Pause, resume, cancel, retry, skip or rerun by ids or by filter, up to 10,000 a call.
 
         With `dry_run` nothing changes; a filter that matches nothing is answered with a count of
         0. Without it that is refused with `bulk.nothing`, and more than 10,000 with
@@ -257,7 +272,11 @@ class BulkVerbView(BulkView):
         if given.get("dry_run"):
             return Response(BulkAnswerSerializer(_preview(verb, selection, self.actor)).data)
         batches = bulk.apply(
-            verb=verb, selection=selection, actor=self.actor, reason=given.get("reason", "")
+            verb=verb,
+            selection=selection,
+            actor=self.actor,
+            reason=given.get("reason", ""),
+            rerun=_rerun_options(given, verb),
         )
         results = [result for batch in batches for result in batch]
         counts = Counter(result.outcome for result in results)
@@ -273,6 +292,15 @@ class BulkVerbView(BulkView):
             "results": results,
         }
         return Response(BulkAnswerSerializer(answer).data)
+
+
+def _rerun_options(given: dict[str, Any], verb: Verb) -> RerunOptions | None:
+    if "rerun" not in given:
+        return None
+    if verb is not Verb.RERUN:
+        message = "Only the verb rerun takes this."
+        raise refusal([Problem("$.rerun", "field.unknown", message)])
+    return RerunOptions(**given["rerun"])
 
 
 def _preview(verb: Verb, selection: Selection, actor: Actor) -> dict[str, Any]:

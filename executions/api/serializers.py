@@ -17,7 +17,7 @@ from executions.api.bodies import (
     TextsField,
     WordField,
 )
-from executions.engine.events import WISHES
+from executions.engine.events import Verb
 from executions.engine.states import State, StepState
 from executions.models import Execution, LogLine, Priority, StateTransition
 from executions.situations import Situation
@@ -26,7 +26,7 @@ PRIORITY_NAMES = {label: Priority(value) for value, label in Priority.choices}
 PRIORITY_CHOICES = list(PRIORITY_NAMES)
 STATE_CHOICES = [state.value for state in State]
 STEP_STATE_CHOICES = [state.value for state in StepState]
-VERB_CHOICES = list(WISHES)
+VERB_CHOICES = [verb.value for verb in Verb]
 
 _STARTED = {
     "workflow": "example-workflow",
@@ -102,6 +102,16 @@ class VerbSerializer(StrictSerializer):
     )
 
 
+class OutputsField(serializers.DictField):
+    """An object of any values."""
+
+    child = AnyField(allow_null=True)
+    default_error_messages = {
+        "null": "An object was expected, not null.",
+        "not_a_dict": "An object was expected.",
+    }
+
+
 class SkipSerializer(VerbSerializer):
     """May be left out altogether."""
 
@@ -109,6 +119,24 @@ class SkipSerializer(VerbSerializer):
         required=False,
         allow_null=True,
         help_text="What the step is to count as having come to; null: nothing.",
+    )
+
+
+class RerunSerializer(VerbSerializer):
+    """May be left out altogether: then everything is as before."""
+
+    from_step = TextField(
+        max_length=64,
+        required=False,
+        allow_null=True,
+        help_text="A step that ran, not inside another one; default: from the start.",
+    )
+    input = AnyField(required=False, help_text="In place of the input; default: the same.")
+    outputs = OutputsField(
+        required=False, help_text="In place of outputs of steps that are taken over, by id."
+    )
+    version = TextField(
+        max_length=64, required=False, allow_null=True, help_text="Default: the same."
     )
 
 
@@ -171,6 +199,12 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
     parent = serializers.IntegerField(  # type: ignore[assignment]
         source="parent_id", allow_null=True, read_only=True
     )
+    rerun_of = serializers.IntegerField(
+        source="rerun_of_id",
+        allow_null=True,
+        read_only=True,
+        help_text="The execution that this one runs again.",
+    )
     labels = serializers.DictField(child=serializers.CharField(), read_only=True)
     started_by = serializers.CharField(
         source="started_by.get_username",
@@ -200,6 +234,7 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
             "queue",
             "kind",
             "parent",
+            "rerun_of",
             "labels",
             "correlation_id",
             "started_by",
@@ -275,6 +310,7 @@ class StepSerializer(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True, help_text="Null while it is under way.")
     wait_until = serializers.DateTimeField(allow_null=True)
+    taken_over = serializers.BooleanField(help_text="Copied from the execution this one reruns.")
     duration_seconds = serializers.FloatField(allow_null=True)
 
 

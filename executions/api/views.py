@@ -33,6 +33,7 @@ from executions.api.serializers import (
     ExecutionSerializer,
     ExecutionSummarySerializer,
     LogLineSerializer,
+    RerunSerializer,
     SkipSerializer,
     StartSerializer,
     StateMachineSerializer,
@@ -122,6 +123,7 @@ class ExecutionViewSet(StreamViewSet):
         "cancel": Permission.EXECUTION_CONTROL,
         "retry": Permission.EXECUTION_CONTROL,
         "skip": Permission.EXECUTION_CONTROL,
+        "rerun": Permission.EXECUTION_CONTROL,
     }
 
     @property
@@ -285,6 +287,28 @@ class ExecutionViewSet(StreamViewSet):
         items of a map that is skipped are cancelled.
         """
         return self._ask(services.skip_step, SkipSerializer)
+
+    @extend_schema(
+        operation_id="executions_rerun",
+        summary="Rerun an execution",
+        request=RerunSerializer,
+        responses={
+            201: OpenApiResponse(ExecutionSerializer, "Accepted: the new execution."),
+            409: _REFUSED,
+        },
+    )
+    @action(detail=True, methods=["post"])
+    def rerun(self, request: Request, pk: str) -> Response:
+        """A new execution does what an ended one did, from the start or from a step that ran.
+
+        Results of the steps before that are taken over; input and outputs may be edited, and
+        another version be named. Needs the permission to start executions, too.
+        """
+        given = read_body(RerunSerializer, request.data)
+        created = services.rerun_execution(execution=self.get_object(), actor=self.actor, **given)
+        response = self.answer(created, status.HTTP_201_CREATED)
+        response["Location"] = response.data["links"]["self"]
+        return response
 
     def _ask(
         self, service: Callable[..., Execution], body: type[VerbSerializer] = VerbSerializer

@@ -12,6 +12,7 @@ from executions.models import Execution
 from executions.services import (
     cancel_execution,
     pause_execution,
+    rerun_execution,
     resume_execution,
     retry_execution,
     skip_step,
@@ -70,6 +71,14 @@ def _retry(execution: Execution) -> list[str]:
     ]
 
 
+def _rerun(execution: Execution) -> list[str]:
+    return [
+        "A new execution begins at the start, with the same input and version.",
+        "This one stays as it is; the new one is linked from it.",
+        "Everything its steps do outside is done again.",
+    ]
+
+
 def _skip(execution: Execution) -> list[str]:
     then = (
         "The execution stays paused; resume it and it goes on with the step after."
@@ -125,6 +134,16 @@ VERBS: dict[str, ControlVerb] = {
         states=frozenset({State.FAILED}),
         consequences=_retry,
         service=retry_execution,
+    ),
+    "rerun": ControlVerb(
+        name="rerun",
+        title="Rerun",
+        icon="restart_alt",
+        done="A new execution runs; it is linked below.",
+        is_danger=False,
+        states=suitable(Verb.RERUN),
+        consequences=_rerun,
+        service=rerun_execution,
     ),
     "skip": ControlVerb(
         name="skip",

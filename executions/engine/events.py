@@ -13,16 +13,17 @@ from executions.engine.payload import NULL, Payload
 
 
 class Verb(StrEnum):
-    """What somebody may ask of an execution; kinds of inbox messages."""
+    """What somebody may ask of an execution; all but `rerun` are kinds of inbox messages."""
 
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
     RETRY = "retry"
     SKIP = "skip"
+    RERUN = "rerun"  # makes a new execution; the one it is asked of hears nothing of it
 
 
-WISHES = tuple(verb.value for verb in Verb)
+WISHES = tuple(verb.value for verb in Verb if verb is not Verb.RERUN)
 # The kind of message that a child sends; not a wish of anybody's.
 CHILDREN = "children"
 

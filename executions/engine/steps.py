@@ -174,7 +174,7 @@ def complete(
         position.step_id, StepFact(StepState.COMPLETED, output.value, None, position.attempt)
     )
     try:
-        variables = _assigned(working, step, position)
+        variables = assigned(working, step, position)
     except EngineError as error:
         if before is not None:
             working.set_fact(position.step_id, before)
@@ -309,7 +309,7 @@ def skip_as(
         fact = StepFact(StepState.SKIPPED, output.value, None, position.attempt)
         working.set_fact(step.id, fact)
         try:
-            variables = _assigned(working, step, position)
+            variables = assigned(working, step, position)
         except EngineError as error:
             if before is not None:
                 working.set_fact(step.id, before)
@@ -321,7 +321,7 @@ def skip_as(
     return Next(step.next)
 
 
-def _assigned(working: Working, step: CompiledStep, position: Position) -> SetVariables | None:
+def assigned(working: Working, step: CompiledStep, position: Position) -> SetVariables | None:
     """What the variables become. All templates see the variables as they were before."""
     if not step.assign:
         return None

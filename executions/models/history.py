@@ -30,6 +30,8 @@ class StepExecution(models.Model):
     error = models.JSONField(null=True, blank=True)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField()
+    # Copied from the execution that this one is a rerun of: here it did not run.
+    taken_over = models.BooleanField(default=False, db_default=False)
     xid = TransactionIdField()
 
     objects = SettledQuerySet.as_manager()

@@ -20,12 +20,13 @@ from executions import bulk
 from executions.api.filters import ExecutionFilter
 from executions.api.selecting import matching
 from executions.bulk import Selection
-from executions.engine.events import WISHES, Verb
+from executions.engine.events import Verb
 from executions.engine.states import State
 from executions.management.operator import labels_of, not_ready, operator
 from executions.models import Execution
 from executions.querysets import ExecutionQuerySet
 from executions.reads import steps_of, transitions_of
+from executions.rerunning import RerunOptions
 from executions.situations import situation_of, situations_of
 from workflows.definition.durations import DurationError, parse_duration
 
@@ -62,8 +63,8 @@ class Command(BaseCommand):
         why.add_argument("--limit", type=int, default=50, help="At most so many; 50.")
         for each in (listing, why):
             each.add_argument("--json", action="store_true", help="One JSON object a line.")
-        for verb in WISHES:
-            asking = tasks.add_parser(verb, help=f"Ask executions: {verb}.")
+        for verb in Verb:
+            asking = tasks.add_parser(verb.value, help=f"Ask executions: {verb.value}.")
             asking.add_argument("ids", nargs="*", type=_id, metavar="ID")
             _add_filters(asking)
             asking.add_argument("--reason", default="", help="Kept with each of them.")
@@ -71,6 +72,13 @@ class Command(BaseCommand):
                 "--dry-run", action="store_true", help="Only say what would be touched."
             )
             asking.add_argument("--yes", action="store_true", help="Don't ask back.")
+            if verb is Verb.RERUN:
+                asking.add_argument(
+                    "--from-step", metavar="ID", help="Begin at this step; default: the start."
+                )
+                asking.add_argument(
+                    "--to-version", metavar="NUMBER", help="Run this version; default: the same."
+                )
 
     def handle(self, *args: Any, **options: Any) -> None:
         task: str = options["task"]
@@ -198,11 +206,16 @@ class Command(BaseCommand):
         if selection.ids is None and not options["yes"]:
             self._confirm(verb, selection, actor)
         counts: Counter[str] = Counter()
-        batches = bulk.apply(verb=verb, selection=selection, actor=actor, reason=options["reason"])
+        how = RerunOptions(options.get("from_step"), version=options.get("to_version"))
+        batches = bulk.apply(
+            verb=verb, selection=selection, actor=actor, reason=options["reason"], rerun=how
+        )
         for batch in batches:
             for result in batch:
                 counts[result.outcome] += 1
                 what = f"{result.code}: {result.message}" if result.code else result.state
+                if result.created is not None:
+                    what = f"as {result.created}"
                 self.stdout.write(f"{result.id}  {result.outcome}  {what}")
         self.stderr.write(bulk.outcome_sentence(verb, counts), style_func=str)
         return SOME_REFUSED if counts["refused"] else DONE

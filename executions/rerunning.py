@@ -1,0 +1,281 @@
+"""Running an ended execution again as a new one: from the start, or from a step that it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import transaction
+
+from autopilot.accounts import audit
+from autopilot.accounts.actors import Actor
+from autopilot.accounts.roles import Permission
+from autopilot.common.errors import DomainError
+from autopilot.common.problems import Problem
+from executions.accepting import check_schema, prepare
+from executions.asking import MAX_REASON_CHARS, Answer, check_reason, transition_of
+from executions.engine.commands import SetControl
+from executions.engine.errors import EngineError
+from executions.engine.payload import encode
+from executions.engine.replay import Taken, replay
+from executions.engine.snapshot import Phase, Snapshot, StepFact
+from executions.engine.states import State, StepState
+from executions.errors import ExecutionNotFound, RerunInvalid, TransitionRefused
+from executions.models import Execution, StepExecution
+from executions.runtime import dispatch
+from executions.runtime.control import control_to_json
+from workflows.compiled import compiled_version
+from workflows.definition.compiled import CompiledDefinition, MapConfig
+from workflows.definition.paths import quote
+from workflows.services import resolve_version
+
+KEEP: Final = object()
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RerunOptions:
+    """How an execution is to be run again.
+
+    from_step: id of a step that it ran; None = from the start. input: KEEP = the same. outputs:
+    what steps before that one are to count as having come to. version: None = the same.
+    """
+
+    from_step: str | None = None
+    input: Any = KEEP
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    version: str | None = None
+
+
+def rerun_execution(
+    *,
+    execution: Execution,
+    actor: Actor,
+    from_step: str | None = None,
+    input: Any = KEEP,
+    outputs: Mapping[str, Any] | None = None,
+    version: str | None = None,
+    reason: str = "",
+) -> Execution:
+    """Accept a new execution that does what an ended one did; `rerun_of` is the old one.
+
+    With `from_step` the steps that ended before the last time it ran are taken over: their
+    outputs are copied or edited, and what they assign is worked out again from those.
+    Raises PermissionDenied, TransitionRefused while it has not ended, RerunInvalid with the place
+    of what does not fit, InputInvalid, InputTooLarge, and what `resolve_version` raises.
+    """
+    actor.require(Permission.EXECUTION_CONTROL)
+    actor.require(Permission.EXECUTION_START)
+    check_reason(reason)
+    options = RerunOptions(from_step, input, outputs or {}, version)
+    with transaction.atomic():
+        return _rerun(execution, actor, options, reason)
+
+
+def rerun_many(
+    *, ids: Collection[int], actor: Actor, options: RerunOptions, reason: str = ""
+) -> dict[int, Answer]:
+    """Rerun each of these in one transaction; what can't be rerun is its answer and stops no other.
+
+    The answers hold the new executions. Raises PermissionDenied.
+    """
+    actor.require(Permission.EXECUTION_CONTROL)
+    actor.require(Permission.EXECUTION_START)
+    check_reason(reason)
+    missing = ExecutionNotFound()
+    answers = {pk: Answer(refusal=missing) for pk in ids}
+    with transaction.atomic():
+        rows = Execution.objects.filter(pk__in=ids).select_related("workflow", "version")
+        for row in rows.order_by("pk"):
+            try:
+                with transaction.atomic():
+                    answers[row.pk] = Answer(_rerun(row, actor, options, reason))
+            except DomainError as refusal:
+                answers[row.pk] = Answer(refusal=refusal)
+    return answers
+
+
+def _rerun(source: Execution, actor: Actor, options: RerunOptions, reason: str) -> Execution:
+    if source.parent_id is not None:
+        message = f"It is part of execution {source.parent_id}: only a whole one can be rerun."
+        raise RerunInvalid(message, details=[Problem("$", "rerun.part", message)])
+    if not source.has_ended:
+        raise TransitionRefused(
+            f"The execution is {source.state}; only one that has ended can be rerun."
+        )
+    number = options.version or source.version.version
+    row = prepare(
+        workflow=source.workflow,
+        actor=actor,
+        input=source.input if options.input is KEEP else options.input,
+        version=number,
+        priority=source.priority,
+        queue=source.queue,
+        labels=source.labels,
+        correlation_id=source.correlation_id,
+    )
+    row.version = resolve_version(workflow=source.workflow, version=number)
+    row.rerun_of = source
+    row.is_test = source.is_test
+    check_schema(row.version, row.input)
+    copies = _place(row, source, options)
+    row.save(force_insert=True)
+    if copies:
+        _take_over(row, source, copies)
+    transition_of(row, source="", actor=actor, now=row.created_at).save(force_insert=True)
+    audit.record(
+        actor=actor,
+        action="execution.rerun",
+        target=row,
+        after={
+            "rerun_of": source.pk,
+            "version": row.version.version,
+            "from_step": options.from_step,
+            "edited": ["input"] * (options.input is not KEEP) + sorted(options.outputs),
+            "reason": reason,
+        },
+    )
+    transaction.on_commit(partial(dispatch.ring, row.queue), robust=True)
+    return row
+
+
+def _place(row: Execution, source: Execution, options: RerunOptions) -> list[StepExecution]:
+    """Where the new execution begins; answers copies of the steps before that, not saved."""
+    step_id = options.from_step
+    if step_id is None:
+        if options.outputs:
+            raise _wrong(
+                "$.outputs",
+                "rerun.nothing_taken_over",
+                "From the start no step is taken over, so no output can be edited; say from_step.",
+            )
+        return []
+    definition = compiled_version(row.version_id)
+    _check_step(definition, step_id, row.version.version)
+    last = StepExecution.objects.filter(execution=source, step_id=step_id).order_by("-seq").first()
+    if last is None:
+        raise _wrong(
+            "$.from_step",
+            "rerun.never_ran",
+            f"Execution {source.pk} never ran the step {step_id}, so nothing can be rerun from it.",
+        )
+    copies = _copies(source, last.seq, options.outputs, definition)
+    row.current_step = step_id
+    row.current_seq = row.steps_entered = last.seq
+    row.current_phase = Phase.ENTER.value
+    row.current_since = row.created_at
+    return copies
+
+
+def _check_step(definition: CompiledDefinition, step_id: str, number: str) -> None:
+    step = definition.steps.get(step_id)
+    if step is None:
+        raise _wrong(
+            "$.from_step",
+            "rerun.unknown_step",
+            f'Version {number} has no step "{quote(step_id)}".',
+        )
+    if step.scope:
+        outer = step.scope.split(".")[0]
+        raise _wrong(
+            "$.from_step",
+            "rerun.inside",
+            f"The step {step_id} is inside {outer}, which can only be rerun as a whole: "
+            f"say from_step {_outermost(definition, outer)}.",
+        )
+
+
+def _outermost(definition: CompiledDefinition, step_id: str) -> str:
+    while scope := definition.steps[step_id].scope:
+        step_id = scope.split(".")[0]
+    return step_id
+
+
+def _copies(
+    source: Execution, seq: int, outputs: Mapping[str, Any], definition: CompiledDefinition
+) -> list[StepExecution]:
+    """The last attempt of every step before that one, in the order in which they ended."""
+    rows = StepExecution.objects.filter(execution=source, seq__lt=seq)
+    found = sorted(
+        rows.order_by("seq", "-attempt").distinct("seq").defer("params"), key=lambda row: row.pk
+    )
+    latest = {row.step_id: row for row in sorted(found, key=lambda row: row.seq)}
+    for step_id, value in outputs.items():
+        if step_id not in latest:
+            raise _wrong(
+                f"$.outputs.{quote(step_id)}",
+                "rerun.not_taken_over",
+                f'No step "{quote(step_id)}" ran before that, so it has no output to edit.',
+            )
+        _check_output(step_id, value, definition)
+        row = latest[step_id]
+        row.state, row.output, row.error = StepState.COMPLETED.value, value, None
+    return [
+        StepExecution(
+            seq=row.seq,
+            attempt=row.attempt,
+            step_id=row.step_id,
+            name=row.name,
+            type=row.type,
+            state=row.state,
+            output=row.output,
+            error=row.error,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            taken_over=True,
+        )
+        for row in found
+    ]
+
+
+def _check_output(step_id: str, value: Any, definition: CompiledDefinition) -> None:
+    step = definition.steps.get(step_id)
+    is_map = step is not None and isinstance(step.config, MapConfig)
+    limit = settings.AUTOPILOT["MAX_JOINED_BYTES" if is_map else "MAX_OUTPUT_BYTES"]
+    try:
+        encode(value, limit=limit, what=f"The output of step `{step_id}`")
+    except EngineError as error:
+        raise _wrong(f"$.outputs.{step_id}", error.info.code, error.info.message) from None
+
+
+def _take_over(row: Execution, source: Execution, copies: list[StepExecution]) -> None:
+    """Store the copies, and what they have left in variables and catches."""
+    snapshot = Snapshot(
+        execution_id=row.pk,
+        definition=compiled_version(row.version_id),
+        workflow=row.workflow.slug,
+        version=row.version.version,
+        state=State.INITIALIZED,
+        input=row.input,
+        started_at=source.started_at,
+        max_output_bytes=settings.AUTOPILOT["MAX_OUTPUT_BYTES"],
+    )
+    try:
+        after = replay(snapshot, [_taken(copy) for copy in copies])
+    except EngineError as error:
+        message = f"What the step {error.info.step} assigns: {error.info.message}"
+        raise _wrong("$.outputs", error.info.code, message) from None
+    control = SetControl((), after.caught, after.names, None, 0, 0, 0, None)
+    row.variables = dict(after.vars)
+    row.control = control_to_json(control)
+    Execution.objects.filter(pk=row.pk).update(variables=row.variables, control=row.control)
+    for copy in copies:
+        copy.execution = row
+    StepExecution.objects.bulk_create(copies, batch_size=BATCH)
+
+
+def _taken(row: StepExecution) -> Taken:
+    started_at: datetime = row.started_at
+    fact = StepFact(StepState(row.state), row.output, row.error, row.attempt)
+    return Taken(row.step_id, row.seq, started_at, fact)
+
+
+def _wrong(path: str, code: str, message: str) -> RerunInvalid:
+    return RerunInvalid(message, details=[Problem(path, code, message)])
+
+
+__all__ = ["KEEP", "MAX_REASON_CHARS", "RerunOptions", "rerun_execution", "rerun_many"]
