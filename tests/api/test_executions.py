@@ -83,6 +83,7 @@ def test_a_start_is_answered_with_the_execution_that_it_made(api: APIClient, olg
         "queue": "default",
         "kind": "root",
         "parent": None,
+        "rerun_of": None,
         "labels": {},
         "correlation_id": "",
         "started_by": "olga",

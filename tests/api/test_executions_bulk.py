@@ -152,7 +152,14 @@ def test_a_verb_by_filter_and_by_ids(api: APIClient, slug: str):
     assert answer.status_code == 200, answer.content
     assert answer.json()["sentence"] == "1 asked to pause."
     assert answer.json()["results"] == [
-        {"id": one.pk, "outcome": "pending", "state": "initialized", "code": "", "message": ""}
+        {
+            "id": one.pk,
+            "outcome": "pending",
+            "state": "initialized",
+            "code": "",
+            "message": "",
+            "created": None,
+        }
     ]
     answer = post(api, BULK, {"verb": "resume", "ids": [two.pk, one.pk]}).json()
     assert answer["sentence"] == "1 asked to resume, 1 refused."
