@@ -68,7 +68,7 @@ const place = (drawing, scope) => {
   const ends = ways.filter((way) => way.target === null);
   const hasEnd = isOuter || ends.some((way) => way.kind !== "flow") || ends.length > 1;
   const graph = new Graph({ multigraph: true });
-  graph.setGraph({ rankdir: "LR", nodesep: 26, ranksep: 44, edgesep: 18, ranker: "network-simplex" });
+  graph.setGraph({ rankdir: "LR", nodesep: 26, ranksep: 36, edgesep: 18, ranker: "network-simplex" });
   /** @type {Map<string, Placed[]>} */
   const inner = new Map();
   steps.forEach((step) => {
@@ -285,9 +285,9 @@ class GraphView {
     const type = this.drawing.nodes.find((each) => each.id === id)?.type ?? "";
     const words = [done ? done.state : type];
     if (items) words.push(items.words);
+    else if (done?.attempts > 1) words.push(done.ended ? `${done.attempts} attempts` : `attempt ${done.attempts}`);
+    else if (done?.lasted && done.runs === 1) words.push(done.lasted);
     if (done?.runs > 1) words.push(`${done.runs}×`);
-    if (done?.lasted && !items) words.push(done.lasted);
-    if (done?.attempts > 1) words.push(done.ended ? `${done.attempts} attempts` : `attempt ${done.attempts}`);
     const text = words.join(" · ");
     node.className = node.className.replace(/ (cx-s-\S+|is-\S+)/g, "");
     if (done) node.className += ` cx-s-${done.state} is-taken`;

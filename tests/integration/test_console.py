@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from django.test import Client
 
 from autopilot.accounts.models import SecurityEvent
 from autopilot.accounts.roles import Role
+from autopilot.common import clock
 from executions.models import Execution, InboxMessage
-from tests.engine import published, started
+from tests.engine import published, started, worker
 from tests.factories import DraftFactory, UserFactory, document
+from workflows.console.drawing import drawing_of
 from workflows.models import Workflow, WorkflowVersion
 
 pytestmark = pytest.mark.django_db
@@ -209,3 +212,53 @@ def test_what_people_wrote_is_shown_as_text() -> None:
     client = client_of(Role.ADMINISTRATOR)
     for path in [*pages_of(execution)[:3], WORKFLOWS, f"{WORKFLOWS}{workflow.pk}/", "/admin/"]:
         assert evil not in client.get(path).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_home_tells_executions_and_their_items_apart() -> None:
+    parent = started(published(WAIT))
+    long_ago = clock.now() - timedelta(minutes=5)
+    Execution.objects.update(runnable_at=None)
+    part = {"workflow": parent.workflow, "version": parent.version, "created_at": long_ago}
+    item = {**part, "kind": "item", "parent": parent, "parent_step": "each", "generation": 1}
+    Execution.objects.bulk_create(
+        Execution(**item, item_index=index, runnable_at=long_ago) for index in range(3)
+    )
+    client = client_of(Role.OPERATOR)
+    with worker():
+        items = client.get("/admin/").content.decode()
+        listed = client.get(f"{EXECUTIONS}?only=late").context["page"].rows
+        Execution.objects.filter(pk=parent.pk).update(runnable_at=long_ago)
+        both = client.get("/admin/").content.decode()
+        Execution.objects.update(queue="elsewhere")
+        unserved = client.get("/admin/").content.decode()
+    assert "3 items of maps are ready for more than a minute" in items
+    assert "1 execution</a> and 3 items of maps are ready for more than a minute" in both
+    assert "where 1 execution and 3 items of maps are ready for" in unserved
+    assert listed == []
+    assert client.get("/admin/").context["started"] == 1
+
+
+def test_the_graph_of_a_map_is_that_of_its_steps_for_an_item() -> None:
+    inner = {"id": "inner", "name": "Inner", "type": "group", "config": {"steps": [NOOP_STEP]}}
+    each = {
+        "id": "each",
+        "name": "Each",
+        "type": "map",
+        "config": {"items": "[]", "steps": [inner]},
+    }
+    document = {"name": "Test", "steps": [each, {**NOOP_STEP, "id": "after"}]}
+    whole, part = drawing_of(document), drawing_of(document, inside="each")
+    assert [node["id"] for node in whole["nodes"]] == ["each", "inner", "one", "after"]
+    assert [(node["id"], node["scope"]) for node in part["nodes"]] == [
+        ("inner", ""),
+        ("one", "inner"),
+    ]
+    assert part["scopes"] == [
+        {"id": "", "kind": "item", "parent": ""},
+        {"id": "inner", "kind": "group", "parent": "inner"},
+    ]
+    assert drawing_of(document, inside="nothing") == {"scopes": [], "nodes": [], "edges": []}
+
+
+NOOP_STEP = {"id": "one", "name": "One", "type": "action", "config": {"action": "noop"}}
