@@ -105,6 +105,10 @@ def abort(snapshot: Snapshot, error: ErrorInfo, now: datetime) -> Plan:
     if position and step and position.phase is Phase.CALL:
         steps.fail(working, step, position, error, now)
         error = error.at(step.id, position.attempt)
+    elif position and step and position.phase in (Phase.CHILDREN, Phase.STOPPING):
+        maps.tell(
+            working, position, Verb.CANCEL, flow.ENGINE, "the execution they belong to failed"
+        )
     flow.end_failed(working, error)
     return Plan(tuple(working.commands), working.snapshot)
 

@@ -64,6 +64,7 @@ class Row(NamedTuple):
     children_open: int
     children_failed: int
     children_tolerated: int
+    claimed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class Claim:
     child_of: tuple[int, str, int] | None = None
     children_open: bool = False
     children_failing: bool = False
+    # By the database's clock, which has found it due: this host's may be behind.
+    claimed_at: datetime | None = None
     messages: list[Message] = field(default_factory=list)
 
 
@@ -222,6 +225,7 @@ def _new_claim(row: Row, snapshot: Snapshot, broken: ErrorInfo | None) -> Claim:
         broken=broken,
         children_open=row.children_open > 0,
         children_failing=row.children_failed > row.children_tolerated,
+        claimed_at=_utc(row.claimed_at),
     )
     if row.parent_id is not None:
         claim.child_of = (row.parent_id, row.parent_step, row.generation)

@@ -47,7 +47,9 @@ CONNECTION_LOST = (
     OperationalError,
     InterfaceError,
 )
-TRY_AGAIN = (pg.DeadlockDetected, pg.LockNotAvailable, pg.SerializationFailure)
+TRY_AGAIN = (pg.DeadlockDetected, pg.SerializationFailure)
+# Between two looks at rows that somebody else holds.
+BUSY_SECONDS = 0.02
 
 
 class Fenced(Exception):
@@ -56,6 +58,13 @@ class Fenced(Exception):
 
 class Refused(Exception):
     """PostgreSQL would not take what this checkpoint holds; nothing of it was written."""
+
+
+class _Busy:
+    """Somebody else holds the row, or the row of the parent it reports to; to be tried again."""
+
+
+BUSY = _Busy()
 
 
 class LedgerClosed(Exception):
@@ -84,6 +93,8 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     checkpoint: Checkpoint | None = None
     run: Callable[[], Any] | None = None
+    # It has met a row that somebody else holds, and waits for it without holding up the others.
+    is_busy: bool = False
 
 
 class Ledger:
@@ -200,7 +211,7 @@ class Ledger:
     def _handle(self, jobs: list[_Job]) -> None:
         recording = [job for job in jobs if job.checkpoint is not None]
         if recording:
-            self._answer(recording, self._record(recording))
+            self._answer(*self._without_busy(recording, self._record(recording)))
         for job in jobs:
             if job.run is None:
                 continue
@@ -210,9 +221,24 @@ class Ledger:
                 result = error
             self._answer([job], [result])
 
+    def _without_busy(self, jobs: list[_Job], results: list[Any]) -> tuple[list[_Job], list[Any]]:
+        """Put the jobs back that have met a row held by somebody else; answers the others."""
+        busy = [job for job, result in zip(jobs, results, strict=True) if result is BUSY]
+        for job in busy:
+            job.is_busy = True
+            self._jobs.put(job)
+        if len(busy) == len(jobs) and busy:
+            threading.Event().wait(BUSY_SECONDS)
+        done = [
+            (job, result) for job, result in zip(jobs, results, strict=True) if result is not BUSY
+        ]
+        return [job for job, _ in done], [result for _, result in done]
+
     @staticmethod
     def _answer(jobs: Sequence[_Job], results: Sequence[Any]) -> None:
         """Hand results to their futures, with one wake-up of the loop for all of them."""
+        if not jobs:
+            return
 
         def deliver() -> None:
             for job, result in zip(jobs, results, strict=True):
@@ -232,7 +258,13 @@ class Ledger:
         """Commit all checkpoints together; bisect until only the culprits fail."""
         checkpoints = [job.checkpoint for job in jobs if job.checkpoint]
         try:
+            if any(job.is_busy for job in jobs):
+                return self._again(lambda: self._commit(checkpoints, waits=False))
             return self._again(lambda: self._commit(checkpoints))
+        except pg.LockNotAvailable:
+            # A transaction of somebody's own holds one of the rows for long: the others go on.
+            log.info("ledger.row_held", checkpoints=len(jobs))
+            return self._again(lambda: self._commit(checkpoints, waits=False))
         except psycopg2.Error as error:
             if len(jobs) == 1:
                 log.warning(
@@ -262,6 +294,7 @@ class Ledger:
                 connection.close()
             except CONNECTION_LOST as error:
                 if not self._is_gone(error):
+                    self._roll_back()
                     raise
                 log.warning("ledger.connection_lost", error=str(error).strip())
                 connection.close()
@@ -287,13 +320,22 @@ class Ledger:
         except CONNECTION_LOST:
             connection.close()
 
-    def _commit(self, checkpoints: list[Checkpoint]) -> list[Any]:
+    def _commit(self, checkpoints: list[Checkpoint], *, waits: bool = True) -> list[Any]:
+        """Write what is still ours to write, in one commit.
+
+        waits: for rows that somebody else holds, up to a second; otherwise those are left as BUSY.
+        """
+        ids = _ids_to_lock(checkpoints)
         with cursor() as opened:
-            opened.execute(prepared.LOCK, {"ids": _ids_to_lock(checkpoints)})
+            opened.execute(prepared.LOCK if waits else statements.LOCK_FREE, {"ids": ids})
             rows = {row[0]: row for row in opened.fetchall()}
+            held = set() if waits else self._held_by_others(opened, set(ids) - rows.keys())
             results: list[Any] = []
             writing: list[Checkpoint] = []
             for each in checkpoints:
+                if held and not held.isdisjoint(_ids_to_lock([each])):
+                    results.append(BUSY)
+                    continue
                 verdict = self._verdict(each, rows.get(each.execution_id))
                 if verdict is None:
                     writing.append(each)
@@ -305,10 +347,18 @@ class Ledger:
             fault("ledger.after_commit")
         self.commits += 1
         self.checkpoints += len(writing)
-        for each in checkpoints:
-            if each.releases:
+        for each, result in zip(checkpoints, results, strict=True):
+            if each.releases and result is not BUSY:
                 self._held.pop(each.execution_id, None)
         return results
+
+    @staticmethod
+    def _held_by_others(opened: Any, missing: set[int]) -> set[int]:
+        """Of the rows that were not to be had, those that exist."""
+        if not missing:
+            return set()
+        opened.execute("SELECT id FROM executions_execution WHERE id = ANY(%s)", [list(missing)])
+        return {row[0] for row in opened.fetchall()}
 
     def _verdict(self, checkpoint: Checkpoint, row: tuple[Any, ...] | None) -> Any:
         """None = to be written; Fenced = not ours; a number = it is written already."""

@@ -20,7 +20,7 @@ from executions.runtime import children_sql, statements
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 # PostgreSQL plans anew after an ANALYZE, so these hold whenever a kept statement is executed.
-KEPT = """BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL plan_cache_mode = force_generic_plan;
+KEPT = """BEGIN; SET LOCAL lock_timeout = '1s'; SET LOCAL plan_cache_mode = force_generic_plan;
 SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
 SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off;
 """

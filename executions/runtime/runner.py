@@ -211,7 +211,7 @@ class Runner:
         self, snapshot: Snapshot, events: Sequence[Event], *, take_inbox: bool = True
     ) -> tuple[Snapshot, Directive]:
         """Plan for these events and what is in the inbox, and make the outcome durable."""
-        now = clock.now()
+        now = self._now()
         before = copy(self._counters)
         if take_inbox:
             events = [*events, *self._take_inbox()]
@@ -226,8 +226,17 @@ class Runner:
             message = f"The database refused what the step produced: {refused}"
             return await self._abort(snapshot, ErrorInfo(VALIDATION_OUTPUT, message))
 
-    async def _abort(self, snapshot: Snapshot, error: ErrorInfo) -> tuple[Snapshot, Directive]:
+    def _now(self) -> datetime:
+        """This host's time, but not before the moment at which the database found it due.
+
+        A host whose clock is behind would otherwise put a timer back that has just fired.
+        """
         now = clock.now()
+        claimed_at = self._claim.claimed_at
+        return now if claimed_at is None else max(now, claimed_at)
+
+    async def _abort(self, snapshot: Snapshot, error: ErrorInfo) -> tuple[Snapshot, Directive]:
+        now = self._now()
         aborted = abort(snapshot, error, now)
         return await self._record(aborted.commands, aborted.after, now)
 

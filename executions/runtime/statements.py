@@ -10,6 +10,9 @@ SELECT id, owner_id, epoch, revision, inbox_seq
    FOR NO KEY UPDATE
 """
 
+# The same without waiting: what somebody else holds is left out.
+LOCK_FREE = f"BEGIN; {LOCK} SKIP LOCKED"
+
 INSERT_STEPS = """
 INSERT INTO executions_stepexecution
        (execution_id, seq, attempt, step_id, name, type, state, params, output, error,
@@ -106,7 +109,7 @@ RETURNING e.id, e.epoch, e.revision, e.claims, e.version_id, e.state, e.input, e
           e.wait_until, e.steps_entered, e.started_at, e.inbox_seq, e.seen_seq,
           e.transition_seq, e.log_seq, e.control, e.deadline_at, e.paused_at,
           e.parent_id, e.parent_step, e.generation, e.item_index, e.children_generation,
-          e.children_open, e.children_failed, e.children_tolerated
+          e.children_open, e.children_failed, e.children_tolerated, now() AS claimed_at
 """
 
 # The worker's row is held while it claims: if the clock has deleted it, nothing is claimed; if the

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from executions.engine.commands import Block, Call, Finish, RecordStep, Rest
+from executions.engine.commands import Block, Call, Finish, RecordStep, Rest, TellChildren
 from executions.engine.errors import ErrorInfo
 from executions.engine.events import Asked, CallFailed, Claimed, Continued, Verb
+from executions.engine.planner import abort
 from executions.engine.snapshot import Phase
 from executions.engine.states import State
 from tests.unit.engine.test_planner import (
@@ -328,3 +329,12 @@ def test_defaults_apply_to_steps_that_do_not_say():
     defaults = {"retry": {"max_attempts": 2, "initial_interval": 60}}
     planned = drive(snapshot_of([{"id": "a", **NOOP}], defaults=defaults), Claimed(), refused())
     assert planned.after.state is State.WAITING
+
+
+def test_what_ends_for_a_reason_outside_has_its_items_cancelled():
+    body = [{"id": "x", "name": "x", **NOOP}]
+    step = {"id": "m", "type": "map", "config": {"items": "[1, 2]", "as": "item", "steps": body}}
+    waiting = drive(snapshot_of([step]), Claimed())
+    aborted = abort(waiting.after, ErrorInfo("worker.lost", "Gone."), NOW)
+    tell = only(aborted, TellChildren)
+    assert (tell.step_id, tell.generation, tell.verb) == ("m", 1, Verb.CANCEL)
