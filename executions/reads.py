@@ -181,8 +181,7 @@ def transitions_of(execution: Execution) -> list[StateTransition]:
 def pending_of(executions: Iterable[Execution]) -> dict[int, list[str]]:
     """What was asked of each execution and has not been done yet, oldest first, by id.
 
-    One query for all of them, and none if nothing was asked. `services.pending_verbs` is the same
-    for one.
+    One query for all of them, and none if nothing was asked.
     """
     seen = {each.pk: each.seen_seq for each in executions if each.inbox_seq > each.seen_seq}
     pending: dict[int, list[str]] = {pk: [] for pk in seen}

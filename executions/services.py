@@ -13,10 +13,11 @@ from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from executions.accepting import MAX_KEY_CHARS, check_schema, earlier_of, prepare
 from executions.asking import MAX_REASON_CHARS, ask, transition_of
-from executions.engine.events import WISHES, Verb
+from executions.engine.events import Verb
 from executions.engine.states import Reason
 from executions.errors import ExecutionNotFound
-from executions.models import Execution, InboxMessage, Priority
+from executions.models import Execution, Priority
+from executions.reads import pending_of
 from executions.rerunning import rerun_execution
 from executions.runtime import dispatch
 from workflows.models import Workflow
@@ -145,12 +146,7 @@ def skip_step(
 
 def pending_verbs(execution: Execution) -> list[str]:
     """What has been asked of the execution and not been done yet, oldest first."""
-    if execution.inbox_seq <= execution.seen_seq:
-        return []
-    messages = InboxMessage.objects.filter(
-        execution=execution, seq__gt=execution.seen_seq, kind__in=WISHES
-    )
-    return list(messages.order_by("seq").values_list("kind", flat=True))
+    return pending_of([execution]).get(execution.pk, [])
 
 
 def _ask(

@@ -7,7 +7,7 @@ from functools import update_wrapper
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
@@ -41,7 +41,9 @@ class PageAdmin(ModelAdmin):
 
     def pages(self) -> Sequence[URLPattern]:
         """Every page, made with `page`; `changelist` and `change` are expected among the names."""
-        raise NotImplementedError
+        # Not an abstract method: Django's admin classes have a metaclass of their own.
+        name = type(self).__name__
+        raise ImproperlyConfigured(f"{name} names no pages: it has to define pages().")
 
     def get_urls(self) -> list[URLPattern]:
         return list(self.pages())

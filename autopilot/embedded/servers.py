@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,7 +59,7 @@ def check_room(home: Home, usage: Callable[[Path], tuple[int, int, int]] | None 
         raise no_room(home.directory, needed, free)
 
 
-class Server:
+class Server(ABC):
     """What both have in common. Start and stop are called by the keeper's only thread."""
 
     title = ""
@@ -80,15 +81,17 @@ class Server:
     def pid(self) -> int | None:
         return self.process.pid if self.process and self.process.poll() is None else None
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What to run."""
 
+    @abstractmethod
     def is_ready(self) -> bool:
-        raise NotImplementedError
+        """Whether it answers."""
 
+    @abstractmethod
     def folder(self) -> Path:
         """The working directory, by which leftovers are recognised."""
-        raise NotImplementedError
 
     def launch(self) -> None:
         """Start the process without waiting for it to be ready."""
