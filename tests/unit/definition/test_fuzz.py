@@ -238,6 +238,8 @@ def check_mutated(doc: dict[str, Any], changes: list[tuple[int, Any]]) -> None:
         if value is ...:
             del holder[key]
         else:
-            holder[key] = value
+            # A copy: what one change has put in may be changed by a later one, here or in the
+            # next document, and a value must never come to hold itself.
+            holder[key] = copy.deepcopy(value)
     check(doc)
     to_graph(doc)
