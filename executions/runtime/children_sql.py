@@ -139,17 +139,23 @@ SELECT id, inbox_seq, 'children', '{}', 'engine', now() FROM told;
 # A wish passed on. Items that have not been let go stay where they are, unless they are cancelled;
 # a resumed parent's blocked items go on when those under way end, as before.
 TELL = """
-WITH told AS (
+WITH meant AS (
+    -- The children's own worker may be writing a batch of them, and locks them by ascending id.
+    SELECT c.id, x.verb, x.actor, x.reason
+      FROM json_to_recordset(%(tell)s) AS x(
+           parent bigint, step text, generation int, verb text, actor text, reason text)
+      JOIN executions_execution c
+        ON c.parent_id = x.parent AND c.parent_step = x.step AND c.generation = x.generation
+     WHERE c.state NOT IN ('completed', 'failed', 'cancelled')
+       AND (x.verb = 'cancel' OR c.state NOT IN ('initialized', 'resumed')
+            OR c.runnable_at IS NOT NULL)
+     ORDER BY c.id FOR NO KEY UPDATE OF c),
+told AS (
     UPDATE executions_execution c
        SET inbox_seq = c.inbox_seq + 1,
            runnable_at = CASE WHEN c.owner_id IS NULL THEN now() ELSE c.runnable_at END
-      FROM json_to_recordset(%(tell)s) AS x(
-           parent bigint, step text, generation int, verb text, actor text, reason text)
-     WHERE c.parent_id = x.parent AND c.parent_step = x.step AND c.generation = x.generation
-       AND c.state NOT IN ('completed', 'failed', 'cancelled')
-       AND (x.verb = 'cancel' OR c.state NOT IN ('initialized', 'resumed')
-            OR c.runnable_at IS NOT NULL)
-    RETURNING c.id, c.inbox_seq, x.verb, x.actor, x.reason)
+      FROM meant WHERE c.id = meant.id
+    RETURNING c.id, c.inbox_seq, meant.verb, meant.actor, meant.reason)
 INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
 SELECT id, inbox_seq, verb, json_build_object('reason', reason), actor, now() FROM told;
 """

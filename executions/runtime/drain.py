@@ -11,7 +11,7 @@ import structlog
 from django.conf import settings
 
 from executions.runtime import dispatch
-from executions.runtime.ledger import Ledger
+from executions.runtime.ledger import Held, Ledger, LedgerClosed
 from executions.runtime.performer import Performer
 from executions.runtime.runner import Runner
 
@@ -31,6 +31,9 @@ LOOK_SECONDS = 0.5
 # After a claim that found little, the next one waits this long while others run, so that a burst
 # of starts or of ends of items is claimed in handfuls: a claim costs as much as several steps.
 CLAIM_GAP_SECONDS = 0.008
+# Between tries to give back what its runner could not, doubled up to the second.
+RETURN_SECONDS = 0.5
+MAX_RETURN_SECONDS = 15.0
 
 
 class Drain:
@@ -202,15 +205,38 @@ class Drain:
         task = asyncio.create_task(runner.run(), name=f"execution-{pk}")
         self._runners[pk] = runner
         self._tasks[pk] = task
-        task.add_done_callback(lambda done: self._ended(pk, done))
+        task.add_done_callback(lambda done: self._ended(runner, done))
 
-    def _ended(self, pk: int, task: asyncio.Task[None]) -> None:
+    def _ended(self, runner: Runner, task: asyncio.Task[None]) -> None:
+        pk = runner.execution_id
         self._runners.pop(pk, None)
         self._tasks.pop(pk, None)
         self._bell.set()
         if not task.cancelled() and (error := task.exception()):
-            # A defect of ours: the row stays owned by this worker until the strays are swept.
             log.error("drain.runner_failed", execution_id=pk, exc_info=error)
+            if not self._lost:
+                # Nobody else would: the row would stay ours for as long as this worker lives.
+                held = Held(pk, runner.epoch, in_trouble=True)
+                self._tasks[pk] = asyncio.create_task(self._give_back(held))
+
+    async def _give_back(self, held: Held) -> None:
+        """Give back what its runner could not, until that goes through."""
+        pause = RETURN_SECONDS
+        try:
+            while True:
+                try:
+                    await self._ledger.release([held])
+                    self.ring()
+                    return
+                except LedgerClosed:
+                    return
+                except Exception:
+                    log.exception("drain.not_given_back", execution_id=held.execution_id)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MAX_RETURN_SECONDS)
+        finally:
+            self._tasks.pop(held.execution_id, None)
+            self._bell.set()
 
     async def _hand_over(self) -> bool:
         """Give executions back at their next step boundary; True if all were in time."""
