@@ -129,7 +129,7 @@ def step_under_way(execution: Execution, done: Iterable[StepView]) -> StepView |
 
 
 def _state_under_way(execution: Execution) -> StepState:
-    if execution.current_phase in {Phase.TIMER, Phase.EXPIRY}:
+    if execution.current_phase in {Phase.TIMER, Phase.EXPIRY, Phase.OUTSIDE}:
         return StepState.WAITING
     if execution.current_phase == Phase.ENTER and execution.state != State.RUNNING:
         # Stopped at the boundary: nothing of the step has happened yet.

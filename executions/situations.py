@@ -7,7 +7,7 @@ asked where somebody needs its answer: nothing is read for a page of completed o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from django.db.models.functions import Left
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
 from executions.engine.events import WISHES
+from executions.engine.snapshot import Phase
 from executions.engine.states import State
 from executions.models import Execution, InboxMessage, Priority, StateTransition, Worker
 from executions.why import MAX_AHEAD, MAX_MESSAGE_CHARS, Change, Facts, Owner, Why, Wish, why_of
@@ -27,6 +28,10 @@ from workflows.compiled import compiled_version
 
 # States that somebody brought about; their sentence says who.
 _SOMEBODYS = frozenset({State.PAUSED, State.RESUMED, State.CANCELLED})
+
+# What `why.OUTSIDE` has to know of executions that wait for news from outside: by the reason of
+# their state, one query for all of them; answers plain facts by id.
+OUTSIDE: dict[str, Callable[[Sequence[Execution]], Mapping[int, Mapping[str, Any]]]] = {}
 
 # How many ready ones are before each of these: all of a higher priority, and those of the same
 # that were ready earlier. Reads the index of the claim, and never counts beyond the limit.
@@ -85,6 +90,7 @@ def situations_of(
     ahead = _ahead(active, workers, now)
     changes = _changes(executions)
     errors = _errors(executions)
+    outside = _outside(active)
     found = {}
     for each in executions:
         message, step = errors.get(each.pk, ("", ""))
@@ -104,6 +110,7 @@ def situations_of(
             workers=workers.live_by_queue.get(each.queue, 0),
             all_workers=workers.live,
             ahead=ahead.get(each.pk),
+            outside=outside.get(each.pk, {}),
         )
         found[each.pk] = Situation(why_of(facts), [wish.verb for wish in facts.pending])
     return found
@@ -183,6 +190,19 @@ def _ahead(executions: Iterable[Execution], workers: _Workers, now: datetime) ->
             },
         )
         return dict(cursor.fetchall())
+
+
+def _outside(executions: Iterable[Execution]) -> dict[int, Mapping[str, Any]]:
+    """What those wait for that wait for news from outside; one query for each kind there is."""
+    by_reason: dict[str, list[Execution]] = defaultdict(list)
+    for each in executions:
+        if each.state == State.WAITING and each.current_phase == Phase.OUTSIDE:
+            by_reason[each.reason].append(each)
+    found: dict[int, Mapping[str, Any]] = {}
+    for reason, waiting in by_reason.items():
+        if (reader := OUTSIDE.get(reason)) is not None:
+            found.update(reader(waiting))
+    return found
 
 
 def _changes(executions: Iterable[Execution]) -> dict[int, Change]:

@@ -56,7 +56,8 @@ class Facts:
 
     pending: wishes, oldest first. workers: how many live workers serve its queue; None = unknown.
     all_workers: how many live workers there are at all. ahead: how many ready ones are before it,
-    at most MAX_AHEAD + 1; None = unknown. suspect_after, lost_after: claims without progress after
+    at most MAX_AHEAD + 1; None = unknown. outside: of a wait for news from outside, what its reader
+    in `situations.OUTSIDE` has found. suspect_after, lost_after: claims without progress after
     which it is run alone, and after which it is given up.
     """
 
@@ -84,6 +85,7 @@ class Facts:
     workers: int | None = None
     all_workers: int | None = None
     ahead: int | None = None
+    outside: Mapping[str, Any] = field(default_factory=dict)
     suspect_after: int = 3
     lost_after: int = 6
 
@@ -388,6 +390,11 @@ def _stopping(facts: Facts) -> Why:
     return Why("children.stopping", phrase, {**_at_step(facts), "since": iso(facts.current_since)})
 
 
+def _outside(facts: Facts) -> Why:
+    """News from outside; its kind is the reason of the state."""
+    return OUTSIDE.get(facts.reason, _something)(facts)
+
+
 def _something(facts: Facts) -> Why:
     phrase = say(
         "Waits{where}: {what}.",
@@ -397,6 +404,9 @@ def _something(facts: Facts) -> Why:
     return Why("waiting", phrase, {**_at_step(facts), "reason": facts.reason})
 
 
+# What a step waits for that waits for news from outside, by the reason of its state.
+OUTSIDE: dict[str, Callable[[Facts], Why]] = {}
+
 # What a position that is at rest waits for, by the phase of the current step. A step that can wait
 # for something new brings its line.
 WAITS: dict[str, Callable[[Facts], Why]] = {
@@ -405,6 +415,7 @@ WAITS: dict[str, Callable[[Facts], Why]] = {
     "backoff": _backoff,
     "children": _children,
     "stopping": _stopping,
+    "outside": _outside,
 }
 
 
@@ -464,6 +475,7 @@ __all__ = [
     "LATE_AFTER",
     "MAX_AHEAD",
     "MAX_MESSAGE_CHARS",
+    "OUTSIDE",
     "WAITS",
     "Change",
     "Facts",

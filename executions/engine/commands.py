@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from executions.engine.errors import ErrorInfo
@@ -85,6 +86,59 @@ class TellChildren:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """From here on a step waits for news from outside; data: what its kind keeps of the wait."""
+
+    kind: str
+    step_id: str
+    seq: int
+    attempt: int
+    data: Mapping[str, Any]
+
+
+class Closing(StrEnum):
+    """How a wait for news from outside came to its end."""
+
+    DELIVERED = "delivered"
+    EXPIRED = "expired"  # its own time, or that of something it is inside of, was over
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"  # the execution failed, or went elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A wait that was opened is over, in whatever way; outcome: one of Closing."""
+
+    kind: str
+    step_id: str
+    seq: int
+    attempt: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """What was delivered does not suit the step, which goes on waiting; reason: a sentence."""
+
+    kind: str
+    step_id: str
+    seq: int
+    attempt: int
+    data: Mapping[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLog:
+    """Lines for the log, of a step that goes on."""
+
+    step_id: str
+    attempt: int
+    log: tuple[LogRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Once this plan is durable, the action of the current step is to be called."""
 
@@ -144,6 +198,10 @@ Command = (
     | Transit
     | Spawn
     | TellChildren
+    | Open
+    | Close
+    | Reject
+    | WriteLog
     | Call
     | Yield
     | Rest

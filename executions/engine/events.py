@@ -26,6 +26,11 @@ class Verb(StrEnum):
 WISHES = tuple(verb.value for verb in Verb if verb is not Verb.RERUN)
 # The kind of message that a child sends; not a wish of anybody's.
 CHILDREN = "children"
+# The kinds of messages that bring a step what it waits for: `Delivered`.
+SIGNAL = "signal"
+DECISION = "decision"
+CALLBACK = "callback"
+DELIVERIES = frozenset({SIGNAL, DECISION, CALLBACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,20 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """News from outside for the attempt at the step with this number, one of DELIVERIES.
+
+    It changes nothing if the execution does not stand there any more.
+    """
+
+    kind: str
+    seq: int
+    attempt: int
+    data: Mapping[str, Any]
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChildResult:
     """What one child came to; of several attempts the one that counts."""
 
@@ -124,6 +143,7 @@ Event = (
     | CallFailed
     | Asked
     | Told
+    | Delivered
     | ChildrenEnded
     | ChildrenFailing
 )

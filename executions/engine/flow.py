@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from executions.engine import steps
-from executions.engine.commands import Block, Finish, Rest, Yield
+from executions.engine.commands import Block, Closing, Finish, Rest, Yield
 from executions.engine.errors import (
     ENGINE_INTERNAL,
     LIMIT_STEPS,
@@ -301,6 +301,7 @@ def expire(working: Working, now: datetime) -> bool:
     """Give up what has taken too long; True if something had."""
     snapshot = working.snapshot
     if snapshot.deadline is not None and now >= snapshot.deadline:
+        working.closing = Closing.EXPIRED
         working.note_origin()
         steps.abandon(working, now)
         message = "The execution did not end within its timeout."
@@ -308,6 +309,7 @@ def expire(working: Working, now: datetime) -> bool:
         return True
     for depth, frame in enumerate(snapshot.frames):
         if frame.deadline is not None and now >= frame.deadline:
+            working.closing = Closing.EXPIRED
             working.note_origin()
             steps.abandon(working, now, keep=depth + 1)
             step, _ = _group(snapshot, frame)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from executions.engine import flow, maps, steps, wishes
-from executions.engine.commands import Block, Command, Finish, SetControl, Yield
+from executions.engine import flow, maps, outside, signals, steps, wishes  # noqa: F401
+from executions.engine.commands import Block, Closing, Command, Finish, SetControl, Yield
 from executions.engine.errors import (
     ENGINE_INTERNAL,
     WORKER_LOST,
@@ -27,6 +27,7 @@ from executions.engine.events import (
     ChildrenFailing,
     Claimed,
     Continued,
+    Delivered,
     Event,
     Told,
     Verb,
@@ -71,6 +72,7 @@ def plan(
         flow.end_failed(
             working, ErrorInfo(ENGINE_INTERNAL, f"The engine failed to plan: {error!r}.")
         )
+    outside.note_closed(working, snapshot)
     _note_control(working, snapshot)
     return Plan(tuple(working.commands), working.snapshot)
 
@@ -110,6 +112,7 @@ def abort(snapshot: Snapshot, error: ErrorInfo, now: datetime) -> Plan:
             working, position, Verb.CANCEL, flow.ENGINE, "the execution they belong to failed"
         )
     flow.end_failed(working, error)
+    outside.note_closed(working, snapshot)
     return Plan(tuple(working.commands), working.snapshot)
 
 
@@ -174,6 +177,7 @@ def _on_asked(working: Working, event: Asked, now: datetime, spent: Callable[[],
     if state in ENDED:
         return
     if event.verb is Verb.CANCEL:
+        working.closing = Closing.CANCELLED
         steps.abandon(working, now)
         working.transit(State.CANCELLED, event.reason, event.actor)
         working.move(None)
@@ -199,6 +203,28 @@ def _on_asked(working: Working, event: Asked, now: datetime, spent: Callable[[],
 
 def _on_told(working: Working, event: Told, now: datetime, spent: Callable[[], bool]) -> None:
     _stay(working)
+
+
+def _on_delivered(
+    working: Working, event: Delivered, now: datetime, spent: Callable[[], bool]
+) -> None:
+    outcome = outside.deliver(working, event, now)
+    if outcome is None:
+        if working.snapshot.state not in ENDED:
+            _stay(working)
+        return
+    snapshot = working.snapshot
+    working.closing = Closing.DELIVERED
+    if snapshot.state in (State.PAUSED, State.RESUMED):
+        # It is taken in now; what follows from it comes once somebody goes on.
+        outside.settle(working, outcome, now)
+        if snapshot.state not in ENDED:
+            _stay(working)
+        return
+    if snapshot.state is State.WAITING:
+        working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
+    if flow.follow(working, outcome, now):
+        flow.run(working, now, spent)
 
 
 def _stay(working: Working) -> None:
@@ -279,6 +305,7 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     Continued: _on_continued,
     Asked: _on_asked,
     Told: _on_told,
+    Delivered: _on_delivered,
     CallSucceeded: _end_call,
     CallFailed: _end_call,
     ChildrenEnded: _on_children_ended,

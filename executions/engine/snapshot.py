@@ -24,6 +24,7 @@ class Phase(StrEnum):
     INSIDE = "inside"  # a group whose steps are being taken; only in frames
     CHILDREN = "children"  # its child executions are under way
     STOPPING = "stopping"  # they are being cancelled, since too many have failed
+    OUTSIDE = "outside"  # it waits for news from outside, until `wait_until` if that is given
     SKIPPED = "skipped"  # somebody had it skipped; the step after it is next
     RESULT = "result"  # it ended the execution; what that comes to is next
 

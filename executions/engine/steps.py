@@ -107,6 +107,8 @@ def take(working: Working, step: CompiledStep, position: Position, now: datetime
         return Calling(position)
     if position.phase in (Phase.CHILDREN, Phase.STOPPING):
         return Sleeping(None, Reason.CHILDREN)
+    if position.phase in PHASES:
+        return PHASES[position.phase](working, step, position, now)
     if position.phase is Phase.SKIPPED:
         return Next(step.next)
     if position.phase is Phase.RESULT:
@@ -481,7 +483,11 @@ def _encoded(working: Working, step: CompiledStep, value: Any) -> Payload:
     return encode(value, limit=working.snapshot.max_output_bytes, what=what)
 
 
-TYPES: dict[type, Callable[[Working, CompiledStep, Position, datetime], Outcome]] = {
+Taking = Callable[[Working, CompiledStep, Position, datetime], Outcome]
+
+# What other modules know of steps that stand at a phase.
+PHASES: dict[Phase, Taking] = {}
+TYPES: dict[type, Taking] = {
     ActionConfig: _action,
     TransformConfig: _transform,
     ChoiceConfig: _choice,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from executions.engine import flow, maps, steps
+from executions.engine.commands import Closing
 from executions.engine.events import Asked, LogRecord, Verb
 from executions.engine.payload import encode
 from executions.engine.snapshot import Frame, Part, Phase, Position, Snapshot
@@ -89,6 +90,7 @@ def skip(working: Working, event: Asked, now: datetime) -> None:
     position = snapshot.position
     assert position is not None
     step = snapshot.definition.steps[position.step_id]
+    working.closing = Closing.SKIPPED
     if position.phase in _WITH_CHILDREN:
         reason = event.reason or "the step was skipped"
         maps.tell(working, position, Verb.CANCEL, event.actor, reason)

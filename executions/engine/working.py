@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 
 from executions.engine.commands import (
+    Closing,
     Command,
     Move,
     RecordStep,
@@ -18,7 +19,7 @@ from executions.engine.states import State, StepState
 class Working:
     """Collects commands and keeps the snapshot in step with them; the original stays as it was."""
 
-    __slots__ = ("commands", "origin", "snapshot")
+    __slots__ = ("closing", "commands", "origin", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = copy(snapshot)
@@ -26,6 +27,8 @@ class Working:
         self.commands: list[Command] = []
         # Where what is failing now began to fail, while that goes up through the groups around it.
         self.origin: tuple[Position, tuple[Frame, ...]] | None = None
+        # If a wait for news from outside ends, why.
+        self.closing = Closing.ABANDONED
 
     def add(self, command: Command) -> None:
         self.commands.append(command)

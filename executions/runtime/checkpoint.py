@@ -12,15 +12,20 @@ import orjson
 from executions.engine.commands import (
     Block,
     Call,
+    Close,
+    Closing,
     Command,
     Finish,
+    Open,
     RecordStep,
+    Reject,
     Rest,
     SetControl,
     SetVariables,
     Spawn,
     TellChildren,
     Transit,
+    WriteLog,
     Yield,
 )
 from executions.engine.payload import Payload
@@ -67,6 +72,12 @@ class Checkpoint:
     hops: list[str] = field(default_factory=list)
     spawn: list[dict[str, Any]] = field(default_factory=list)
     tell: list[dict[str, Any]] = field(default_factory=list)
+    # Waits for news from outside that begin and end here, and news that didn't suit; by kind.
+    opens: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    closes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    rejects: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    # A wait for news has ended by time, so all news up to now must have been heard.
+    heeds: bool = False
     # The execution that continues this one, by its id and the next input.
     follows: dict[str, Any] | None = None
     # The parent's id, step and generation, if this ends a child.
@@ -109,6 +120,10 @@ def build(
             case RecordStep():
                 checkpoint.steps.append(_step_row(after.execution_id, command))
                 _add_log(checkpoint, command, counters)
+            case WriteLog():
+                _add_log(checkpoint, command, counters)
+            case Open() | Close() | Reject():
+                _add_outside(checkpoint, command)
             case SetVariables(_, payload):
                 row["variables"] = _fragment(payload)
             case SetControl():
@@ -216,7 +231,32 @@ def _tell_row(execution_id: int, tell: TellChildren) -> dict[str, Any]:
     }
 
 
-def _add_log(checkpoint: Checkpoint, step: RecordStep, counters: Counters) -> None:
+def _add_outside(checkpoint: Checkpoint, command: Open | Close | Reject) -> None:
+    row: dict[str, Any] = {
+        "execution": checkpoint.execution_id,
+        "step": command.step_id,
+        "seq": command.seq,
+        "attempt": command.attempt,
+    }
+    if isinstance(command, Open):
+        opened = checkpoint.opens.setdefault(command.kind, [])
+        opened.append({**row, "data": command.data})
+    elif isinstance(command, Reject):
+        rejected = checkpoint.rejects.setdefault(command.kind, [])
+        rejected.append({**row, "data": command.data, "reason": command.reason})
+    else:
+        checkpoint.heeds = checkpoint.heeds or command.outcome == Closing.EXPIRED
+        opened = checkpoint.opens.get(command.kind, [])
+        own = [each for each in opened if each["seq"] == command.seq]
+        if own:
+            # Begun and ended before anybody could know of it.
+            opened.remove(own[0])
+            return
+        closed = checkpoint.closes.setdefault(command.kind, [])
+        closed.append({**row, "outcome": command.outcome})
+
+
+def _add_log(checkpoint: Checkpoint, step: RecordStep | WriteLog, counters: Counters) -> None:
     for line in step.log:
         counters.log_seq += 1
         checkpoint.log.append(

@@ -14,7 +14,16 @@ from django.db import Error
 
 from autopilot.common.errors import DomainError
 from executions.engine.errors import ENGINE_INTERNAL, ErrorInfo
-from executions.engine.events import CHILDREN, Asked, ChildrenEnded, ChildResult, Told, Verb
+from executions.engine.events import (
+    CHILDREN,
+    DELIVERIES,
+    Asked,
+    ChildrenEnded,
+    ChildResult,
+    Delivered,
+    Told,
+    Verb,
+)
 from executions.engine.snapshot import Phase, Position, Snapshot
 from executions.engine.states import State
 from executions.runtime import children_sql, statements
@@ -73,7 +82,7 @@ class Message:
 
     execution_id: int
     seq: int
-    event: Asked | Told
+    event: Asked | Told | Delivered
 
 
 @dataclass(slots=True)
@@ -161,10 +170,12 @@ def read_messages(seen: dict[int, int]) -> list[Message]:
         ]
 
 
-def _event(kind: str, payload: str, actor: str) -> Asked | Told:
+def _event(kind: str, payload: str, actor: str) -> Asked | Told | Delivered:
     if kind == CHILDREN:
         return Told()
     said = parse(payload)
+    if kind in DELIVERIES:
+        return Delivered(kind, said["seq"], said["attempt"], said["data"], actor)
     return Asked(Verb(kind), actor, said.get("reason", ""), said.get("seq", 0), said.get("output"))
 
 

@@ -15,15 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import psycopg2
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import errors as pg
 
 from executions.engine.events import ChildrenEnded
-from executions.engine.states import State
-from executions.runtime import children_sql, prepared, statements
+from executions.runtime import prepared, statements
+from executions.runtime.batch import batch, ids_to_lock
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.claims import (
     Claim,
@@ -58,6 +57,10 @@ class Fenced(Exception):
 
 class Refused(Exception):
     """PostgreSQL would not take what this checkpoint holds; nothing of it was written."""
+
+
+class Unheard(Exception):
+    """Messages came before this checkpoint that it must not go past; nothing was written."""
 
 
 class _Busy:
@@ -143,7 +146,8 @@ class Ledger:
     async def record(self, checkpoint: Checkpoint) -> int:
         """Make a checkpoint durable; answers the execution's `inbox_seq` at that moment.
 
-        Raises Fenced if the execution is not ours any more, Refused if PostgreSQL can't hold it.
+        Raises Fenced if the execution is not ours any more, Refused if PostgreSQL can't hold it,
+        Unheard if it `heeds` messages and some have come that its plan has not seen.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
@@ -325,7 +329,7 @@ class Ledger:
 
         waits: for rows that somebody else holds, up to a second; otherwise those are left as BUSY.
         """
-        ids = _ids_to_lock(checkpoints)
+        ids = ids_to_lock(checkpoints)
         with cursor() as opened:
             opened.execute(prepared.LOCK if waits else statements.LOCK_FREE, {"ids": ids})
             rows = {row[0]: row for row in opened.fetchall()}
@@ -333,7 +337,7 @@ class Ledger:
             results: list[Any] = []
             writing: list[Checkpoint] = []
             for each in checkpoints:
-                if held and not held.isdisjoint(_ids_to_lock([each])):
+                if held and not held.isdisjoint(ids_to_lock([each])):
                     results.append(BUSY)
                     continue
                 verdict = self._verdict(each, rows.get(each.execution_id))
@@ -342,13 +346,13 @@ class Ledger:
                     verdict = rows[each.execution_id][4]
                 results.append(verdict)
             fault("ledger.before_commit")
-            sql, parameters = _batch(writing)
+            sql, parameters = batch(writing)
             opened.execute(sql + statements.COMMIT, parameters)
             fault("ledger.after_commit")
         self.commits += 1
         self.checkpoints += len(writing)
         for each, result in zip(checkpoints, results, strict=True):
-            if each.releases and result is not BUSY:
+            if each.releases and result is not BUSY and not isinstance(result, Unheard):
                 self._held.pop(each.execution_id, None)
         return results
 
@@ -361,7 +365,7 @@ class Ledger:
         return {row[0] for row in opened.fetchall()}
 
     def _verdict(self, checkpoint: Checkpoint, row: tuple[Any, ...] | None) -> Any:
-        """None = to be written; Fenced = not ours; a number = it is written already."""
+        """None = to be written; Fenced, Unheard = not; a number = it is written already."""
         if row is None:
             return Fenced()
         _, owner, epoch, revision, inbox_seq = row
@@ -372,6 +376,8 @@ class Ledger:
         if (owner, epoch, revision) != (self.worker_id, checkpoint.epoch, checkpoint.revision):
             self._held.pop(checkpoint.execution_id, None)
             return Fenced()
+        if checkpoint.heeds and inbox_seq > checkpoint.row["seen_seq"]:
+            return Unheard()
         return None
 
     def _claim(self, sql: str, parameters: dict[str, Any]) -> list[Claim]:
@@ -415,75 +421,3 @@ class Ledger:
         self._lost_connection = False
         if strays:
             log.info("ledger.strays_released", count=len(strays))
-
-
-def _batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
-    """One string of statements for all checkpoints, and its parameters."""
-    if not checkpoints:
-        return "", {}
-    parts: list[str] = []
-    parameters: dict[str, Any] = {}
-    for name, sql in (
-        ("steps", prepared.STEPS),
-        ("transitions", prepared.TRANSITIONS),
-        ("log", prepared.LOG),
-    ):
-        rows = [row for each in checkpoints for row in getattr(each, name)]
-        if rows:
-            parts.append(sql)
-            parameters[name] = _dump(rows)
-    for index in range(max(len(each.hops) for each in checkpoints)):
-        hops = [
-            {"id": each.execution_id, "state": each.hops[index]}
-            for each in checkpoints
-            if index < len(each.hops)
-        ]
-        parts.append(prepared.HOP.replace("(hops)", f"(hops{index})"))
-        parameters[f"hops{index}"] = _dump(hops)
-    parts.append(prepared.UPDATE)
-    parameters["rows"] = _dump([each.row for each in checkpoints])
-    parameters["written"] = [each.execution_id for each in checkpoints]
-    if any(each.spawn or each.follows or each.tell or each.ends for each in checkpoints):
-        parts.append(prepared.PLANNED)
-        _add_children(checkpoints, parts, parameters)
-    return "".join(parts), parameters
-
-
-def _ids_to_lock(checkpoints: list[Checkpoint]) -> list[int]:
-    """A child's end changes its parent too; all rows are locked in one go, in the order of ids."""
-    ids = {each.execution_id for each in checkpoints}
-    ids.update(each.ends[0] for each in checkpoints if each.ends)
-    return list(ids)
-
-
-def _add_children(
-    checkpoints: list[Checkpoint], parts: list[str], parameters: dict[str, Any]
-) -> None:
-    """What the checkpoints mean for children to be made or told, and for parents."""
-    if spawn := [row for each in checkpoints for row in each.spawn]:
-        parts.append(children_sql.SPAWN)
-        parameters["spawn"] = _dump(spawn)
-    if follows := [each.follows for each in checkpoints if each.follows]:
-        parts.append(children_sql.FOLLOW)
-        parameters["follows"] = _dump(follows)
-    if tell := [row for each in checkpoints for row in each.tell]:
-        parts.append(children_sql.TELL)
-        parameters["tell"] = _dump(tell)
-    ended: dict[tuple[int, str, int], dict[str, Any]] = {}
-    for each in checkpoints:
-        if each.ends is None:
-            continue
-        parent, step, generation = each.ends
-        count = ended.setdefault(
-            each.ends,
-            {"parent": parent, "step": step, "generation": generation, "ended": 0, "failed": 0},
-        )
-        count["ended"] += 1
-        count["failed"] += each.row["state"] != State.COMPLETED
-    if ended:
-        parts.append(prepared.ENDED)
-        parameters["ended"] = _dump(list(ended.values()))
-
-
-def _dump(rows: list[dict[str, Any]]) -> str:
-    return orjson.dumps(rows).decode()

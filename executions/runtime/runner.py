@@ -16,14 +16,23 @@ import structlog
 from autopilot.common import clock
 from executions.engine.commands import Block, Call, Command, Finish, Rest, Yield
 from executions.engine.errors import VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
-from executions.engine.events import Asked, ChildrenFailing, Claimed, Continued, Event, Told, Verb
+from executions.engine.events import (
+    Asked,
+    ChildrenFailing,
+    Claimed,
+    Continued,
+    Delivered,
+    Event,
+    Told,
+    Verb,
+)
 from executions.engine.planner import abort, plan
 from executions.engine.snapshot import Phase, Snapshot
 from executions.engine.states import State
 from executions.runtime.checkpoint import Directive, build, directive_of
 from executions.runtime.claims import Claim, Message
 from executions.runtime.faults import fault
-from executions.runtime.ledger import Fenced, Held, Ledger, LedgerClosed, Refused
+from executions.runtime.ledger import Fenced, Held, Ledger, LedgerClosed, Refused, Unheard
 from executions.runtime.performer import Performer
 from workflows.actions.registry import registry
 from workflows.definition.compiled import ActionConfig
@@ -34,6 +43,8 @@ log = structlog.get_logger(__name__)
 PLAN_SECONDS = 0.05
 # Claimed this often without a checkpoint in between, it is taken to kill its workers.
 LOST_AFTER_CLAIMS = 6
+# Events that come out of the inbox.
+MESSAGES = (Asked, Told, Delivered)
 
 
 class Holder(Protocol):
@@ -210,17 +221,36 @@ class Runner:
     async def _advance(
         self, snapshot: Snapshot, events: Sequence[Event], *, take_inbox: bool = True
     ) -> tuple[Snapshot, Directive]:
-        """Plan for these events and what is in the inbox, and make the outcome durable."""
-        now = self._now()
-        before = copy(self._counters)
+        """Plan for these events and what is in the inbox, and make the outcome durable.
+
+        If messages come before a plan that must have heard them, it is made anew with them.
+        """
         if take_inbox:
             events = [*events, *self._take_inbox()]
+        while True:
+            try:
+                return await self._plan_once(snapshot, events)
+            except Unheard:
+                unread = {self.execution_id: self._read_seq}
+                self.deliver(await self._ledger.messages(unread))
+                heard = [each for each in events if isinstance(each, MESSAGES)]
+                others = [each for each in events if not isinstance(each, MESSAGES)]
+                events = [*heard, *self._take_inbox(), *others]
+
+    async def _plan_once(
+        self, snapshot: Snapshot, events: Sequence[Event]
+    ) -> tuple[Snapshot, Directive]:
+        now = self._now()
+        before = copy(self._counters)
         commands, after = _plan_all(snapshot, events, now)
         if _changes_nothing(commands) and self._counters == before:
             # Not even a checkpoint: one would say that this claim has got somewhere.
             return after, directive_of(commands)
         try:
             return await self._record(commands, after, now)
+        except Unheard:
+            self._counters = before
+            raise
         except Refused as refused:
             self._counters = before
             message = f"The database refused what the step produced: {refused}"

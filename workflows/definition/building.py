@@ -164,6 +164,16 @@ def _map(model: models.MapStep, step: Step, scopes: Scopes) -> c.MapConfig:
     )
 
 
+def _signal(model: models.SignalStep, step: Step, scopes: Scopes) -> c.SignalConfig:
+    config = model.config
+    correlation = config.correlation
+    return c.SignalConfig(
+        signal=config.signal,
+        correlation=None if correlation is None else compile_template(correlation),
+        schema=_schema(config.schema_),
+    )
+
+
 _BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfig]] = {
     models.ActionStep: _action,
     models.TransformStep: _transform,
@@ -173,4 +183,5 @@ _BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfi
     models.FailStep: _fail,
     models.GroupStep: _group,
     models.MapStep: _map,
+    models.SignalStep: _signal,
 }

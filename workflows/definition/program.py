@@ -157,6 +157,19 @@ class MapConfig:
     tolerated_percent: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class SignalConfig:
+    """Waits for the external event `signal`; its data is the output.
+
+    correlation: a template giving the text or number that tells this execution's events from those
+    of others. schema: what the data have to satisfy.
+    """
+
+    signal: str
+    correlation: Template | None
+    schema: PayloadSchema | None
+
+
 StepConfig = (
     ActionConfig
     | TransformConfig
@@ -166,6 +179,7 @@ StepConfig = (
     | FailConfig
     | GroupConfig
     | MapConfig
+    | SignalConfig
 )
 
 

@@ -1,0 +1,103 @@
+"""Many checkpoints as one string of statements: each kind of row is written for all at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from executions.engine.states import State
+from executions.runtime import children_sql, prepared
+from executions.runtime.checkpoint import Checkpoint
+from executions.runtime.outside_sql import KINDS
+
+
+def batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
+    """One string of statements for all checkpoints, and its parameters."""
+    if not checkpoints:
+        return "", {}
+    parts: list[str] = []
+    parameters: dict[str, Any] = {}
+    for name, sql in (
+        ("steps", prepared.STEPS),
+        ("transitions", prepared.TRANSITIONS),
+        ("log", prepared.LOG),
+    ):
+        rows = [row for each in checkpoints for row in getattr(each, name)]
+        if rows:
+            parts.append(sql)
+            parameters[name] = _dump(rows)
+    for index in range(max(len(each.hops) for each in checkpoints)):
+        hops = [
+            {"id": each.execution_id, "state": each.hops[index]}
+            for each in checkpoints
+            if index < len(each.hops)
+        ]
+        parts.append(prepared.HOP.replace("(hops)", f"(hops{index})"))
+        parameters[f"hops{index}"] = _dump(hops)
+    parts.append(prepared.UPDATE)
+    parameters["rows"] = _dump([each.row for each in checkpoints])
+    parameters["written"] = [each.execution_id for each in checkpoints]
+    if any(_is_planned(each) for each in checkpoints):
+        parts.append(prepared.PLANNED)
+        _add_outside(checkpoints, parts, parameters)
+        _add_children(checkpoints, parts, parameters)
+    return "".join(parts), parameters
+
+
+def _is_planned(each: Checkpoint) -> bool:
+    """Whether it has more to write than what every checkpoint has."""
+    outside = each.opens or each.closes or each.rejects
+    return bool(outside or each.spawn or each.follows or each.tell or each.ends)
+
+
+def ids_to_lock(checkpoints: list[Checkpoint]) -> list[int]:
+    """A child's end changes its parent too; all rows are locked in one go, in the order of ids."""
+    ids = {each.execution_id for each in checkpoints}
+    ids.update(each.ends[0] for each in checkpoints if each.ends)
+    return list(ids)
+
+
+def _add_outside(
+    checkpoints: list[Checkpoint], parts: list[str], parameters: dict[str, Any]
+) -> None:
+    """Waits for news from outside: what is over before what begins, a statement per kind."""
+    for name, kind in KINDS.items():
+        for what in ("rejects", "closes", "opens"):
+            rows = [row for each in checkpoints for row in getattr(each, what).get(name, ())]
+            if rows:
+                parts.append(getattr(kind, what).replace("%(rows)s", f"%({what}_{name})s"))
+                parameters[f"{what}_{name}"] = _dump(rows)
+
+
+def _add_children(
+    checkpoints: list[Checkpoint], parts: list[str], parameters: dict[str, Any]
+) -> None:
+    """What the checkpoints mean for children to be made or told, and for parents."""
+    if spawn := [row for each in checkpoints for row in each.spawn]:
+        parts.append(children_sql.SPAWN)
+        parameters["spawn"] = _dump(spawn)
+    if follows := [each.follows for each in checkpoints if each.follows]:
+        parts.append(children_sql.FOLLOW)
+        parameters["follows"] = _dump(follows)
+    if tell := [row for each in checkpoints for row in each.tell]:
+        parts.append(children_sql.TELL)
+        parameters["tell"] = _dump(tell)
+    ended: dict[tuple[int, str, int], dict[str, Any]] = {}
+    for each in checkpoints:
+        if each.ends is None:
+            continue
+        parent, step, generation = each.ends
+        count = ended.setdefault(
+            each.ends,
+            {"parent": parent, "step": step, "generation": generation, "ended": 0, "failed": 0},
+        )
+        count["ended"] += 1
+        count["failed"] += each.row["state"] != State.COMPLETED
+    if ended:
+        parts.append(prepared.ENDED)
+        parameters["ended"] = _dump(list(ended.values()))
+
+
+def _dump(rows: list[dict[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()
