@@ -33,7 +33,7 @@ from executions.engine.errors import (
 from executions.engine.events import CallFailed, CallSucceeded, LogRecord
 from executions.engine.flow import deadline_of
 from executions.engine.payload import NULL, Payload, encode
-from executions.engine.snapshot import Snapshot, scope_of
+from executions.engine.snapshot import Position, Snapshot, scope_of
 from workflows.actions.base import Action, ActionError, InvalidParams
 from workflows.actions.context import Context, StepLog
 from workflows.actions.registry import registry
@@ -110,6 +110,19 @@ class Performer:
         """Whether so many threads are stuck that the process should be replaced."""
         return self._stuck * 2 >= self._pool_size
 
+    def can_repeat(self, snapshot: Snapshot, position: Position) -> bool:
+        """Whether the call of this step may be made again, if it may have been made before."""
+        step = snapshot.definition.steps[position.step_id]
+        assert isinstance(step.config, ActionConfig)
+        try:
+            action, params = _resolve(
+                step.config.action, self._params(snapshot, step, step.config, position)
+            )
+        except EngineError:
+            # It came to no call then, and comes to none now.
+            return True
+        return action.can_repeat(params)
+
     async def perform(self, snapshot: Snapshot, call: Call) -> CallSucceeded | CallFailed:
         """Call the action of the current step. Raises only asyncio.CancelledError."""
         position = call.position
@@ -123,7 +136,7 @@ class Performer:
             execution_id=snapshot.execution_id, step=step.id, attempt=position.attempt
         )
         try:
-            params = self._params(snapshot, step, config, call)
+            params = self._params(snapshot, step, config, position)
             action, valid = _resolve(config.action, params)
             value = await self._call(action, valid, snapshot, step, call, step_log)
             output = encode(value, limit=limit, what=what)
@@ -132,10 +145,10 @@ class Performer:
         return CallSucceeded(output, params, _records(step_log))
 
     def _params(
-        self, snapshot: Snapshot, step: CompiledStep, config: ActionConfig, call: Call
+        self, snapshot: Snapshot, step: CompiledStep, config: ActionConfig, position: Position
     ) -> Payload:
         try:
-            value = config.params.render(scope_of(snapshot), now=call.position.started_at)
+            value = config.params.render(scope_of(snapshot), now=position.started_at)
         except ExpressionError as error:
             details = {"expression": error.source, "path": f"with{error.path}"}
             raise EngineError(ErrorInfo(EXPRESSION, error.message, details=details)) from None
@@ -186,7 +199,7 @@ class Performer:
         except BaseException as error:
             cancelled.set()
             if isinstance(error, TimeoutError) and watch.timeout.expired():
-                runs_on = not action.idempotent and any(not each.done() for each in left)
+                runs_on = any(not each.done() for each in left) and not action.can_repeat(params)
                 raise EngineError(watch.error(runs_on=runs_on)) from None
             # An action is somebody else's code: SystemExit from it must not end the worker.
             log.exception("action.crashed", action=action.name, step=step.id)

@@ -34,8 +34,6 @@ from executions.runtime.claims import Claim, Message
 from executions.runtime.faults import fault
 from executions.runtime.ledger import Fenced, Held, Ledger, LedgerClosed, Refused, Unheard
 from executions.runtime.performer import Performer
-from workflows.actions.registry import registry
-from workflows.definition.compiled import ActionConfig
 
 log = structlog.get_logger(__name__)
 
@@ -168,10 +166,7 @@ class Runner:
             return False
         if position.phase is not Phase.CALL:
             return False
-        config = snapshot.definition.steps[position.step_id].config
-        assert isinstance(config, ActionConfig)
-        action = registry.get(config.action)
-        return action is not None and not action.idempotent
+        return not self._performer.can_repeat(snapshot, position)
 
     def _take_inbox(self) -> list[Event]:
         events: list[Event] = []

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.engine import published, run, started, wait_until, worker
+from executions.runtime.ledger import LedgerClosed
+from executions.runtime.performer import Performer
+from tests.engine import drain, published, reread, run, started, wait_until, worker
 from tests.outside import Answer, fixed, in_a_thread, redirect
 
 
@@ -53,3 +55,44 @@ def test_a_worker_closes_its_connections_when_it_ends(settings: Any) -> None:
             assert server.open == 1
         wait_until(lambda: server.open == 0)
     assert (server.connections, len(server.requests)) == (1, 3)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("params", "state", "code", "requests"),
+    [
+        ({}, "completed", None, 1),
+        ({"method": "{{ input.method }}"}, "failed", "worker.lost", 0),
+        ({"method": "POST", "idempotency_header": "X-Key"}, "completed", None, 1),
+    ],
+)
+def test_a_call_that_was_lost_with_its_worker_is_made_again_if_that_is_safe(
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    params: dict[str, Any],
+    state: str,
+    code: str | None,
+    requests: int,
+) -> None:
+    settings.AUTOPILOT = {
+        **settings.AUTOPILOT,
+        "HTTP_ALLOW": ["127.0.0.1"],
+        "LINGER_SECONDS": 0.0,
+    }
+    config = {"action": "http.request", "with": {"url": "{{ input.url }}", **params}}
+    workflow = published([{"id": "ask", "type": "action", "config": config}])
+    with in_a_thread(fixed(b"fine")) as server:
+        execution = started(workflow, {"url": server.url, "method": "POST"})
+        with monkeypatch.context() as dying:
+            dying.setattr(Performer, "perform", _die)
+            drain()
+        assert (reread(execution).state, reread(execution).current_phase) == ("running", "call")
+        drain()
+        assert len(server.requests) == requests
+    found = reread(execution)
+    assert (found.state, (found.error or {}).get("code")) == (state, code)
+
+
+async def _die(self: Performer, snapshot: Any, call: Any) -> Any:
+    """The worker ends in the middle of the call, and the clock frees what it owned."""
+    raise LedgerClosed

@@ -186,3 +186,22 @@ def test_a_syntax_error_is_named_too(app: AppConfig) -> None:
 def test_only_built_in_actions_raise_codes_of_the_language(error: ActionError, code: str) -> None:
     assert error.code == code
     assert str(error) == f"{code}: m"
+
+
+@pytest.mark.parametrize(
+    ("idempotent", "always", "small", "large"),
+    [
+        (True, True, True, True),
+        (False, False, False, False),
+        (lambda params: params.n < 5, None, True, False),
+        (lambda params: params.unknown, None, False, False),
+    ],
+)
+def test_whether_a_call_can_be_repeated_may_depend_on_its_parameters(
+    registry: ActionRegistry, idempotent: Any, always: bool | None, small: bool, large: bool
+) -> None:
+    registry.action("crm.add_one", schema=Params, idempotent=idempotent)(function)
+    action = registry.get("crm.add_one")
+    assert action.always_idempotent is always
+    assert action.can_repeat(action.validate({"n": 1})) is small
+    assert action.can_repeat(action.validate({"n": 7})) is large

@@ -9,6 +9,7 @@ import pytest
 from workflows.actions.net.params import statuses
 from workflows.actions.net.retry_after import retry_after_seconds
 from workflows.actions.net.signing import sign, verify
+from workflows.actions.registry import registry
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 SECRET = "a long enough secret"
@@ -92,3 +93,25 @@ def test_a_signature_holds_for_these_bytes_this_secret_and_a_while(
 ) -> None:
     given = header.format(sign(SECRET, b"body", at=1000))
     assert verify(given, body, secret, now=now) is holds
+
+
+@pytest.mark.parametrize(
+    ("params", "can_repeat"),
+    [
+        ({}, True),
+        ({"method": "head"}, True),
+        ({"method": "OPTIONS"}, True),
+        ({"method": "PUT", "json": {}}, True),
+        ({"method": "DELETE"}, True),
+        ({"method": "POST"}, False),
+        ({"method": "PATCH"}, False),
+        ({"method": "POST", "idempotency_header": "X-Key"}, True),
+        ({"method": "POST", "headers": {"Idempotency-KEY": "order-1"}}, True),
+        ({"method": "POST", "headers": {"X-Key": "order-1"}}, False),
+    ],
+)
+def test_a_request_is_repeated_by_its_method_or_with_a_key(params: dict, can_repeat: bool) -> None:
+    action = registry.get("http.request")
+    assert action.always_idempotent is None
+    checked = action.validate({"url": "https://shop.example/", **params})
+    assert action.can_repeat(checked) is can_repeat

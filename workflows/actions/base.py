@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import structlog
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
 from autopilot.common.problems import Problem
 from workflows.actions.problems import has_template, problems_of
+
+log = structlog.get_logger(__name__)
 
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 MAX_NAME_LENGTH = 100
@@ -76,14 +79,15 @@ class Action:
         mapping when there is none.
     schema: the pydantic model of the parameters.
     idempotent: True when calling it twice does no harm, so that a call that was cut off by a dying
-        worker may be repeated blindly.
+        worker may be repeated blindly. Where that is up to the call, a function of the checked
+        parameters; ask `can_repeat`.
     is_async: the function is `async def` and runs on the loop; otherwise it runs in a thread.
     """
 
     name: str
     function: Callable[..., Any]
     schema: type[BaseModel] | None = None
-    idempotent: bool = False
+    idempotent: bool | Callable[[Any], bool] = False
     is_async: bool = field(default=False)
 
     @property
@@ -95,6 +99,22 @@ class Action:
         """The first paragraph of the function's docstring, in one line."""
         text = inspect.getdoc(self.function) or ""
         return " ".join(text.split("\n\n")[0].split())
+
+    @property
+    def always_idempotent(self) -> bool | None:
+        """None: it depends on the parameters."""
+        return None if callable(self.idempotent) else self.idempotent
+
+    def can_repeat(self, params: BaseModel | Mapping[str, Any]) -> bool:
+        """Whether a call with these parameters, as `validate` gives them, may be made twice."""
+        if not callable(self.idempotent):
+            return self.idempotent
+        try:
+            return bool(self.idempotent(params))
+        except Exception:
+            # Somebody's code. What can't be told is not repeated.
+            log.exception("action.idempotence_unknown", action=self.name)
+            return False
 
     def validate(self, params: Mapping[str, Any]) -> BaseModel | dict[str, Any]:
         """What the function is called with; raises InvalidParams naming every problem."""

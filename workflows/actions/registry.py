@@ -57,13 +57,14 @@ class ActionRegistry:
         name: str,
         *,
         schema: type[BaseModel] | None = None,
-        idempotent: bool = False,
+        idempotent: bool | Callable[[Any], bool] = False,
     ) -> Callable[[Function], Function]:
         """Register the decorated function, which is left as it is, as the action `name`.
 
         name: dotted lower case, such as `crm.update_contact`.
         schema: a pydantic model of the parameters; without one the function gets a plain dict.
-        idempotent: True when repeating a call does no harm.
+        idempotent: True when repeating a call does no harm; or a function that says so of the
+            checked parameters of one call.
         The function takes `(params, context)`; `async def` runs on the worker's event loop, `def`
         in a thread. Raises ActionRegistrationError when something about it can't work.
         """

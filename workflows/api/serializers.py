@@ -192,5 +192,8 @@ class ActionSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField()
     description = serializers.CharField()
-    idempotent = serializers.BooleanField(help_text="Calling it twice does no harm.")
+    idempotent = serializers.BooleanField(
+        allow_null=True,
+        help_text="Calling it twice does no harm; null: it depends on the parameters.",
+    )
     params_schema = serializers.JSONField(help_text="JSON Schema of the parameters.")

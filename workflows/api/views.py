@@ -183,7 +183,7 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
             {
                 "name": entry.name,
                 "description": entry.description,
-                "idempotent": entry.idempotent,
+                "idempotent": entry.always_idempotent,
                 "params_schema": entry.params_schema(),
             }
             for entry in registry.all()

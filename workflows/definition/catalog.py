@@ -15,10 +15,6 @@ class ActionInfo(Protocol):
     def name(self) -> str:
         """Dotted name, such as `http.request`."""
 
-    @property
-    def idempotent(self) -> bool:
-        """Whether a call may be repeated when nobody knows if it happened."""
-
     def check_params(self, params: dict[str, Any], *, partial: bool) -> list[Problem]:
         """What is wrong with parameters, with paths relative to `$`.
 

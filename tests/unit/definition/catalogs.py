@@ -14,7 +14,6 @@ class FakeAction:
     """Takes a text `to`, required, and a whole number `retries`; nothing else."""
 
     name: str
-    idempotent: bool = True
     strict: bool = False
 
     def check_params(self, params: dict[str, Any], *, partial: bool) -> list[Problem]:

@@ -38,6 +38,10 @@ HARD_MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 # Of an answer's headers so much is kept, the first ones.
 MAX_KEPT_HEADER_BYTES = 16 * 1024
 
+# Asked twice, they come to the same (RFC 9110, 9.2.2).
+REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+KEY_HEADER = "idempotency-key"
+
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Pairs = dict[str, Scalar | list[Scalar] | None]
 
@@ -115,7 +119,13 @@ class HttpRequestParams(BaseModel):
         return None, None
 
 
-@action("http.request", schema=HttpRequestParams, idempotent=False)
+def can_repeat(params: HttpRequestParams) -> bool:
+    """By the method, or because the other side knows a repeated request by its key."""
+    has_key = params.idempotency_header or KEY_HEADER in {name.lower() for name in params.headers}
+    return params.method in REPEATABLE_METHODS or bool(has_key)
+
+
+@action("http.request", schema=HttpRequestParams, idempotent=can_repeat)
 async def http_request(params: HttpRequestParams, context: Context) -> dict[str, Any]:
     """Call a service over HTTP and return its answer."""
     answer = await exchange(_call(params, context))
