@@ -7,12 +7,14 @@ where the environment itself says nothing.
 
 from __future__ import annotations
 
+import binascii
 import math
 import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -119,17 +121,47 @@ def number(name: str, default: float) -> float:
 def secret_key() -> str:
     """SECRET_KEY, or a key made once for this checkout and kept in `var/secret_key` (mode 600)."""
     value = text("SECRET_KEY")
-    return value or _kept_secret(BASE_DIR / "var" / "secret_key")
+    path = BASE_DIR / "var" / "secret_key"
+    return value or _kept_secret(path, "SECRET_KEY", lambda: secrets.token_urlsafe(48))
 
 
-def _kept_secret(path: Path) -> str:
+def encryption_keys() -> list[str]:
+    """AUTOPILOT_ENCRYPTION_KEYS: Fernet keys, of which the first encrypts and all decrypt.
+
+    Left out, a key is made once and kept in `var/encryption_key` (mode 600), but only where the
+    embedded servers keep the data on this machine too. With servers of one's own there is none:
+    a key that one machine has made for itself would be missing on the next.
+    """
+    name = "AUTOPILOT_ENCRYPTION_KEYS"
+    keys = words("AUTOPILOT_ENCRYPTION_KEYS", default=[])
+    if not keys and uses_embedded():
+        path = BASE_DIR / "var" / "encryption_key"
+        keys = [_kept_secret(path, name, lambda: urlsafe_b64encode(os.urandom(32)).decode())]
+    for place, key in enumerate(keys, start=1):
+        if not _is_fernet_key(key):
+            raise ImproperlyConfigured(
+                f"{name}: key {place} of {len(keys)} is not 32 bytes in URL-safe base64; make one: "
+                "python3 -c 'import base64, os; "
+                "print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+            )
+    return keys
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        return len(urlsafe_b64decode(key)) == 32
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _kept_secret(path: Path, name: str, make: Callable[[], str]) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(48))
+                file.write(make())
                 file.flush()
                 os.fsync(file.fileno())
             try:
@@ -143,10 +175,10 @@ def _kept_secret(path: Path) -> str:
     except OSError as error:
         raise ImproperlyConfigured(
             f"The secret key's file {path} can't be read or written ({error.strerror}); "
-            "set SECRET_KEY, or let the account that runs this own the folder."
+            f"set {name}, or let the account that runs this own the folder."
         ) from None
     if not value:
-        raise ImproperlyConfigured(f"The file {path} is empty; delete it, or set SECRET_KEY.")
+        raise ImproperlyConfigured(f"The file {path} is empty; delete it, or set {name}.")
     return value
 
 

@@ -53,6 +53,7 @@ os.environ.update(
     DATABASE_URL=PAIR.database_url,
     REDIS_URL=PAIR.redis_url.replace("db=0", f"db={SLOT}"),
     SECRET_KEY="for tests only: not secret, and long enough for what is signed with it",
+    AUTOPILOT_ENCRYPTION_KEYS="Zm9yIHRlc3RzIG9ubHksIG9mIDMyIGJ5dGVzOiBvbmU=",
     DEBUG="false",
     HTTPS="false",
     AUTOPILOT_APPS="tests.probe",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
 from django.db.models.expressions import Func
+
+from executions.hidden.marks import SIGN, masked, needs_writing, stored
 
 
 class CurrentTransaction(Func):
@@ -45,3 +48,25 @@ class TransactionIdField(models.Field):
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)
         return str(value) if isinstance(value, int) else value
+
+
+class SealedJSONField(models.JSONField):
+    """JSON in which values may be hidden: encrypted in the row, `•••` to whoever reads it.
+
+    What is read is `hidden.marks.Hidden` in those places; saved again or copied to another row it
+    is the same value. `hidden.marks.reveal` gives the values themselves, where the keys are.
+    Migrations know it as a plain JSONField, for the column is none other.
+    """
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        document = super().from_db_value(value, expression, connection)
+        return masked(document) if isinstance(value, str) and SIGN in value else document
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if isinstance(value, (dict, list, str)) and needs_writing(json.dumps(value, default=str)):
+            value = stored(value)
+        return super().get_db_prep_value(value, connection, prepared)

@@ -281,3 +281,46 @@ def test_the_samples_are_there_for_a_first_look_only(
     monkeypatch.setenv("REDIS_URL", servers)
     monkeypatch.setenv("AUTOPILOT_SAMPLES", setting)
     assert env.samples() is installed
+
+
+KEY = "Zm9yIHRlc3RzIG9ubHksIG9mIDMyIGJ5dGVzOiBvbmU="
+OTHER_KEY = "Zm9yIHRlc3RzIG9ubHksIG9mIDMyIGJ5dGVzOiB0d28="
+
+
+def test_encryption_keys_are_taken_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPILOT_ENCRYPTION_KEYS", f"{KEY}, {OTHER_KEY}")
+    assert env.encryption_keys() == [KEY, OTHER_KEY]
+
+
+def test_an_encryption_key_is_made_once_beside_the_embedded_servers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(env, "BASE_DIR", tmp_path)
+    for name in ("AUTOPILOT_ENCRYPTION_KEYS", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    (made,) = env.encryption_keys()
+    assert env.encryption_keys() == [made]
+    path = tmp_path / "var" / "encryption_key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == made
+
+
+def test_servers_of_ones_own_have_no_encryption_key_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(env, "BASE_DIR", tmp_path)
+    monkeypatch.delenv("AUTOPILOT_ENCRYPTION_KEYS", raising=False)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://jo@db/work")
+    monkeypatch.setenv("REDIS_URL", "redis://cache")
+    assert env.encryption_keys() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["c2hvcnQ=", "no base64: é", KEY[:-2]])
+def test_a_bad_encryption_key_is_named_by_its_place(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("AUTOPILOT_ENCRYPTION_KEYS", f"{KEY},{key.replace(' ', '')}")
+    with pytest.raises(ImproperlyConfigured, match="key 2 of 2 is not 32 bytes") as caught:
+        env.encryption_keys()
+    assert key not in str(caught.value)
