@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 
 from autopilot.accounts.actors import Actor
 from autopilot.common import clock
@@ -24,6 +25,13 @@ from workflows.models import Workflow, WorkflowVersion
 MAX_KEY_CHARS = 200
 MAX_LABELS = 20
 MAX_LABEL_CHARS = 100
+
+
+class Started(NamedTuple):
+    """An accepted execution; `created` is False if the same request had been accepted before."""
+
+    execution: Execution
+    created: bool
 
 
 def prepare(
@@ -60,15 +68,20 @@ def prepare(
         priority=priority,
         runnable_at=start_at if is_later else now,
         started_by_id=actor.id,
-        principal=f"{actor.kind.value}:{actor.id or actor.name}"[:150],
+        principal=principal_of(actor),
         idempotency_key=idempotency_key,
-        request_hash=_hash(request) if idempotency_key else "",
+        request_hash=hash_of(request) if idempotency_key else "",
         correlation_id=correlation_id,
         labels=labels,
         created_at=now,
         start_at=start_at,
         transition_seq=1,
     )
+
+
+def principal_of(actor: Actor) -> str:
+    """Whose idempotency keys these are."""
+    return f"{actor.kind.value}:{actor.id or actor.name}"[:150]
 
 
 def earlier_of(execution: Execution) -> Execution | None:
@@ -85,6 +98,22 @@ def earlier_of(execution: Execution) -> Execution | None:
     return earlier
 
 
+def insert_once(execution: Execution) -> Execution | None:
+    """Insert the row; answers the one that was first if two requests came with one key at once."""
+    if not execution.idempotency_key:
+        execution.save(force_insert=True)
+        return None
+    try:
+        with transaction.atomic():
+            execution.save(force_insert=True)
+    except IntegrityError:
+        earlier = earlier_of(execution)
+        if earlier is None:
+            raise
+        return earlier
+    return None
+
+
 def conflict_with(earlier: Execution) -> IdempotencyConflict:
     """The refusal of a request whose key belongs to another one."""
     message = f"The idempotency key was used for execution {earlier.pk}, with a different request."
@@ -92,7 +121,8 @@ def conflict_with(earlier: Execution) -> IdempotencyConflict:
     return IdempotencyConflict(message, details=[problem])
 
 
-def _hash(parts: list[Any]) -> str:
+def hash_of(parts: list[Any]) -> str:
+    """What tells a request from another one with the same key; parts: plain JSON."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -29,7 +29,7 @@ from executions.console.items import Items, read_items, shown_input
 from executions.console.lists import MOVING, SPANS, Asked, count_late, late_words, read_page
 from executions.console.sentences import html_of
 from executions.console.starting import StartPage
-from executions.console.verbs import VERBS, ControlVerb
+from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import State
 from executions.models import Execution, StepExecution
 from executions.querysets import ExecutionQuerySet
@@ -183,9 +183,7 @@ class ExecutionAdmin(StartPage, PageAdmin):
         title = chosen.title
         return self.render(request, "executions/verb.html", title=title, crumbs=crumbs, **context)
 
-    def _do(
-        self, request: HttpRequest, execution: Execution, verb: ControlVerb, reason: str
-    ) -> bool:
+    def _do(self, request: HttpRequest, execution: Execution, verb: AskedVerb, reason: str) -> bool:
         actor = actor_of(request.user, request)
         return attempt(
             request,

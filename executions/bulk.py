@@ -18,8 +18,9 @@ from autopilot.accounts.roles import Permission
 from autopilot.common.errors import DomainError, Unavailable
 from autopilot.common.problems import Problem
 from autopilot.common.words import count_words, plural
-from executions.accepting import check_schema, conflict_with, prepare
+from executions.accepting import Started, check_schema, conflict_with, prepare
 from executions.asking import Answer, ask, transition_of
+from executions.bulk_once import Once, begin
 from executions.engine.events import Verb
 from executions.engine.states import Reason, State
 from executions.errors import (
@@ -34,7 +35,6 @@ from executions.querysets import ExecutionQuerySet
 from executions.reads import StateCount, state_counts
 from executions.rerunning import RerunOptions, rerun_many
 from executions.runtime import dispatch
-from executions.services import Started
 from executions.suiting import suitable
 from workflows.models import Workflow, WorkflowVersion
 from workflows.services import resolve_version
@@ -316,22 +316,34 @@ def apply(
     selection: Selection,
     actor: Actor,
     reason: str = "",
+    output: Any = None,
     rerun: RerunOptions | None = None,
+    once: Once | None = None,
 ) -> Iterator[list[Result]]:
     """Ask the verb of all that are meant, oldest first, batch by batch; every batch is durable
     when its results come.
 
+    output: what a skipped step counts as having come to, if that is the verb. rerun: how, if that
+    is the verb. once: the key of a rerun; the same call again answers what the first one has made,
+    of the executions that it was about, and does what it may have left undone.
     Before the first batch everything that would refuse the whole is raised: PermissionDenied,
-    BulkNothing, BulkTooMany, StartInvalid for the reason. rerun: how, if that is the verb.
+    BulkNothing, BulkTooMany, StartInvalid for the reason, the output or the key,
+    IdempotencyConflict.
     """
     actor.require(Permission.EXECUTION_CONTROL)
-    ids = _ids(verb, selection, actor)
-    work = partial(ask, verb=verb, actor=actor, reason=reason)
+    work: Callable[..., dict[int, Answer]] = partial(
+        ask, verb=verb, actor=actor, reason=reason, output=output
+    )
     if verb is Verb.RERUN:
         work = partial(rerun_many, actor=actor, reason=reason, options=rerun or RerunOptions())
     check = work(ids=())
     assert not check
-    return _in_batches(ids, verb, selection, work)
+    choose = partial(_ids, verb, selection, actor)
+    if once is not None and verb is Verb.RERUN:
+        call = begin(once, actor, choose)
+        work = partial(work, key=f"bulk-{call.pk}")
+        return _in_batches(call.executions, verb, selection, work)
+    return _in_batches(choose(), verb, selection, work)
 
 
 def _ids(verb: Verb, selection: Selection, actor: Actor) -> list[int]:

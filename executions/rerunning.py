@@ -16,7 +16,14 @@ from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
-from executions.accepting import check_schema, prepare
+from executions.accepting import (
+    Started,
+    check_schema,
+    earlier_of,
+    hash_of,
+    insert_once,
+    prepare,
+)
 from executions.asking import MAX_REASON_CHARS, Answer, check_reason, transition_of
 from executions.engine.commands import SetControl
 from executions.engine.errors import EngineError
@@ -50,6 +57,11 @@ class RerunOptions:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     version: str | None = None
 
+    def request(self) -> list[Any]:
+        """All of it as plain JSON, to tell one request from another."""
+        changed = [] if self.input is KEEP else [self.input]
+        return [self.from_step, changed, dict(self.outputs), self.version]
+
 
 def rerun_execution(
     *,
@@ -60,28 +72,38 @@ def rerun_execution(
     outputs: Mapping[str, Any] | None = None,
     version: str | None = None,
     reason: str = "",
-) -> Execution:
+    idempotency_key: str = "",
+) -> Started:
     """Accept a new execution that does what an ended one did; `rerun_of` is the old one.
 
     With `from_step` the steps that ended before the last time it ran are taken over: their
     outputs are copied or edited, and what they assign is worked out again from those.
+    idempotency_key: the same key by the same actor answers the first new execution again; starts
+    and reruns of a workflow share their keys.
     Raises PermissionDenied, TransitionRefused while it has not ended, RerunInvalid with the place
-    of what does not fit, InputInvalid, InputTooLarge, and what `resolve_version` raises.
+    of what does not fit, InputInvalid, InputTooLarge, StartInvalid, IdempotencyConflict, and what
+    `resolve_version` raises.
     """
     actor.require(Permission.EXECUTION_CONTROL)
     actor.require(Permission.EXECUTION_START)
     check_reason(reason)
     options = RerunOptions(from_step, input, outputs or {}, version)
     with transaction.atomic():
-        return _rerun(execution, actor, options, reason)
+        return _rerun(execution, actor, options, reason, idempotency_key)
 
 
 def rerun_many(
-    *, ids: Collection[int], actor: Actor, options: RerunOptions, reason: str = ""
+    *,
+    ids: Collection[int],
+    actor: Actor,
+    options: RerunOptions,
+    reason: str = "",
+    key: str = "",
 ) -> dict[int, Answer]:
     """Rerun each of these in one transaction; what can't be rerun is its answer and stops no other.
 
-    The answers hold the new executions. Raises PermissionDenied.
+    The answers hold the new executions. key: of the whole call; what it has made of one of these
+    before is answered again. Raises PermissionDenied.
     """
     actor.require(Permission.EXECUTION_CONTROL)
     actor.require(Permission.EXECUTION_START)
@@ -93,20 +115,19 @@ def rerun_many(
         for row in rows.order_by("pk"):
             try:
                 with transaction.atomic():
-                    answers[row.pk] = Answer(_rerun(row, actor, options, reason))
+                    own = f"{key}:{row.pk}" if key else ""
+                    answers[row.pk] = Answer(_rerun(row, actor, options, reason, own).execution)
             except DomainError as refusal:
                 answers[row.pk] = Answer(refusal=refusal)
     return answers
 
 
-def _rerun(source: Execution, actor: Actor, options: RerunOptions, reason: str) -> Execution:
+def _rerun(
+    source: Execution, actor: Actor, options: RerunOptions, reason: str, key: str
+) -> Started:
     if source.parent_id is not None:
         message = f"It is part of execution {source.parent_id}: only a whole one can be rerun."
         raise RerunInvalid(message, details=[Problem("$", "rerun.part", message)])
-    if not source.has_ended:
-        raise TransitionRefused(
-            f"The execution is {source.state}; only one that has ended can be rerun."
-        )
     number = options.version or source.version.version
     row = prepare(
         workflow=source.workflow,
@@ -117,13 +138,26 @@ def _rerun(source: Execution, actor: Actor, options: RerunOptions, reason: str) 
         queue=source.queue,
         labels=source.labels,
         correlation_id=source.correlation_id,
+        idempotency_key=key,
     )
+    if key:
+        row.request_hash = hash_of(["rerun", source.pk, *options.request(), reason])
+    # Before anything that may have changed since: a repeated request gets the same answer.
+    earlier = earlier_of(row)
+    if earlier is not None:
+        return Started(earlier, created=False)
+    if not source.has_ended:
+        raise TransitionRefused(
+            f"The execution is {source.state}; only one that has ended can be rerun."
+        )
     row.version = resolve_version(workflow=source.workflow, version=number)
     row.rerun_of = source
     row.is_test = source.is_test
     check_schema(row.version, row.input)
     copies = _place(row, source, options)
-    row.save(force_insert=True)
+    earlier = insert_once(row)
+    if earlier is not None:
+        return Started(earlier, created=False)
     if copies:
         _take_over(row, source, copies)
     transition_of(row, source="", actor=actor, now=row.created_at).save(force_insert=True)
@@ -140,7 +174,7 @@ def _rerun(source: Execution, actor: Actor, options: RerunOptions, reason: str) 
         },
     )
     transaction.on_commit(partial(dispatch.ring, row.queue), robust=True)
-    return row
+    return Started(row, created=True)
 
 
 def _place(row: Execution, source: Execution, options: RerunOptions) -> list[StepExecution]:

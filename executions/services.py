@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
-from executions.accepting import MAX_KEY_CHARS, check_schema, earlier_of, prepare
+from executions.accepting import (
+    MAX_KEY_CHARS,
+    Started,
+    check_schema,
+    earlier_of,
+    insert_once,
+    prepare,
+)
 from executions.asking import MAX_REASON_CHARS, ask, transition_of
 from executions.engine.events import Verb
 from executions.engine.states import Reason
@@ -22,13 +29,6 @@ from executions.rerunning import rerun_execution
 from executions.runtime import dispatch
 from workflows.models import Workflow
 from workflows.services import resolve_version
-
-
-class Started(NamedTuple):
-    """An accepted execution; `created` is False if the same request had been accepted before."""
-
-    execution: Execution
-    created: bool
 
 
 def start_execution(
@@ -78,7 +78,7 @@ def start_execution(
 def _accept(execution: Execution, actor: Actor) -> Started:
     """Insert the execution with all that goes with it, unless its key has been used before."""
     with transaction.atomic():
-        earlier = _insert(execution)
+        earlier = insert_once(execution)
         if earlier is not None:
             return Started(earlier, created=False)
         first = transition_of(execution, source="", actor=actor, now=execution.created_at)
@@ -92,22 +92,6 @@ def _accept(execution: Execution, actor: Actor) -> Started:
         if execution.reason == Reason.QUEUED:
             transaction.on_commit(partial(dispatch.ring, execution.queue), robust=True)
     return Started(execution, created=True)
-
-
-def _insert(execution: Execution) -> Execution | None:
-    """Insert the row; answers the one that was first if two starts came with one key at once."""
-    if not execution.idempotency_key:
-        execution.save(force_insert=True)
-        return None
-    try:
-        with transaction.atomic():
-            execution.save(force_insert=True)
-    except IntegrityError:
-        earlier = earlier_of(execution)
-        if earlier is None:
-            raise
-        return earlier
-    return None
 
 
 def pause_execution(*, execution: Execution, actor: Actor, reason: str = "") -> Execution:

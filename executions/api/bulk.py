@@ -30,15 +30,18 @@ from executions.api.bodies import (
     read_body,
     refusal,
 )
+from executions.api.keys import IDEMPOTENCY, idempotency_key
 from executions.api.selecting import FILTERS, matching
 from executions.api.serializers import (
     PRIORITY_NAMES,
     STATE_CHOICES,
     VERB_CHOICES,
+    OutputsField,
     StartSerializer,
 )
 from executions.api.workflows import started_workflow
 from executions.bulk import Result, Selection
+from executions.bulk_once import Once
 from executions.engine.events import Verb
 from executions.models import Execution
 from executions.rerunning import RerunOptions
@@ -117,10 +120,22 @@ class IdsField(AnyField):
 
 
 class RerunOptionsSerializer(StrictSerializer):
-    """How each is to be run again."""
+    """How each is to be run again; the same for all."""
 
     from_step = TextField(max_length=64, required=False, allow_null=True)
     version = TextField(max_length=64, required=False, allow_null=True)
+    input = AnyField(required=False, help_text="In place of the input of each.")
+    outputs = OutputsField(
+        required=False, help_text="In place of outputs of steps that are taken over, by id."
+    )
+
+
+class SkipOptionsSerializer(StrictSerializer):
+    """How the step of each is to be skipped; the same for all."""
+
+    output = AnyField(
+        required=False, allow_null=True, help_text="What the step counts as having come to."
+    )
 
 
 @extend_schema_serializer(
@@ -159,7 +174,15 @@ class BulkSerializer(StrictSerializer):
     )
     rerun = RerunOptionsSerializer(
         required=False,
-        help_text="For the verb rerun: `from_step`, `version`; default: from the start, as it was.",
+        help_text="For the verb rerun; default: from the start, as it was.",
+    )
+    skip = SkipOptionsSerializer(
+        required=False, help_text="For the verb skip; default: without an output."
+    )
+    idempotency_key = TextField(
+        max_length=services.MAX_KEY_CHARS,
+        required=False,
+        help_text="For the verb rerun: the same as the header `Idempotency-Key`.",
     )
     dry_run = FlagField(required=False, help_text="Only say what would be touched; default: false.")
 
@@ -256,7 +279,11 @@ class BulkVerbView(BulkView):
         operation_id="executions_bulk",
         summary="Ask something of many executions",
         request=BulkSerializer,
-        responses={200: BulkAnswerSerializer},
+        parameters=[IDEMPOTENCY],
+        responses={
+            200: BulkAnswerSerializer,
+            409: OpenApiResponse(_ERROR, "The key was used for another request."),
+        },
     )
     def post(self, request: Request) -> Response:
         """Pause, resume, cancel, retry, skip or rerun by ids or by filter, up to 10,000 a call.
@@ -264,10 +291,13 @@ class BulkVerbView(BulkView):
         With `dry_run` nothing changes; a filter that matches nothing is answered with a count of
         0. Without it that is refused with `bulk.nothing`, and more than 10,000 with
         `bulk.too_many`. Executions are asked in batches of 500, each in a transaction of its own;
-        each has its own result and its own audit entry.
+        each has its own result and its own audit entry. A rerun with an idempotency key is done
+        once: the same call again answers the executions that the first one has made.
         """
         given = read_body(BulkSerializer, request.data)
         verb = Verb(given["verb"])
+        _check_options(given, verb)
+        key = idempotency_key(request, given)
         selection = _selection(given, self.actor)
         if given.get("dry_run"):
             return Response(BulkAnswerSerializer(_preview(verb, selection, self.actor)).data)
@@ -276,7 +306,9 @@ class BulkVerbView(BulkView):
             selection=selection,
             actor=self.actor,
             reason=given.get("reason", ""),
-            rerun=_rerun_options(given, verb),
+            output=given.get("skip", {}).get("output"),
+            rerun=RerunOptions(**given["rerun"]) if "rerun" in given else None,
+            once=Once(key, _without_key(given)) if key else None,
         )
         results = [result for batch in batches for result in batch]
         counts = Counter(result.outcome for result in results)
@@ -294,13 +326,23 @@ class BulkVerbView(BulkView):
         return Response(BulkAnswerSerializer(answer).data)
 
 
-def _rerun_options(given: dict[str, Any], verb: Verb) -> RerunOptions | None:
-    if "rerun" not in given:
-        return None
-    if verb is not Verb.RERUN:
-        message = "Only the verb rerun takes this."
-        raise refusal([Problem("$.rerun", "field.unknown", message)])
-    return RerunOptions(**given["rerun"])
+# What only one verb takes. The header with a key does no harm: the others may be asked twice.
+_OPTIONS = {"rerun": Verb.RERUN, "skip": Verb.SKIP, "idempotency_key": Verb.RERUN}
+
+
+def _check_options(given: dict[str, Any], verb: Verb) -> None:
+    problems = [
+        Problem(f"$.{name}", "field.unknown", f"Only the verb {owner.value} takes this.")
+        for name, owner in _OPTIONS.items()
+        if name in given and verb is not owner
+    ]
+    if problems:
+        raise refusal(problems)
+
+
+def _without_key(given: dict[str, Any]) -> dict[str, Any]:
+    """The request as it counts: the same with another key, or with the key in the header."""
+    return {name: value for name, value in given.items() if name != "idempotency_key"}
 
 
 def _preview(verb: Verb, selection: Selection, actor: Actor) -> dict[str, Any]:

@@ -138,6 +138,11 @@ class RerunSerializer(VerbSerializer):
     version = TextField(
         max_length=64, required=False, allow_null=True, help_text="Default: the same."
     )
+    idempotency_key = TextField(
+        max_length=services.MAX_KEY_CHARS,
+        required=False,
+        help_text="The same as the header `Idempotency-Key`.",
+    )
 
 
 class LinksSerializer(serializers.Serializer[Any]):

@@ -23,10 +23,10 @@ from autopilot.accounts.actors import Actor, actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common.api.pagination import CursorPagination
 from autopilot.common.api.viewsets import StreamViewSet
-from autopilot.common.problems import Problem
 from executions import reads, services
-from executions.api.bodies import read_body, refusal
+from executions.api.bodies import read_body
 from executions.api.filters import ExecutionFilter, PageOnly
+from executions.api.keys import IDEMPOTENCY, idempotency_key
 from executions.api.serializers import (
     PRIORITY_NAMES,
     ContextSerializer,
@@ -49,7 +49,6 @@ from executions.querysets import ExecutionQuerySet
 from executions.situations import situation_of, situations_of
 from workflows.definition.paths import quote
 
-IDEMPOTENCY_HEADER = "Idempotency-Key"
 # Makes one ascending number of a step's two, for the cursor. No step has as many attempts.
 _ATTEMPTS = 1_000_000
 _DATA = ("input", "variables", "output", "error")
@@ -57,13 +56,6 @@ _NOT_SHOWN = ("version__definition", "version__changelog")
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _REFUSED = OpenApiResponse(_ERROR, "The execution is in a state that does not allow this.")
-_IDEMPOTENCY = OpenApiParameter(
-    IDEMPOTENCY_HEADER,
-    str,
-    OpenApiParameter.HEADER,
-    description="The same key with the same body answers the first execution again, with 200; "
-    "with another body it is refused with 409. At most 200 characters.",
-)
 _PARENT = OpenApiParameter(
     "parent", OpenApiTypes.INT64, description="Children of this execution, instead of roots."
 )
@@ -169,7 +161,7 @@ class ExecutionViewSet(StreamViewSet):
         operation_id="executions_start",
         summary="Start an execution",
         request=StartSerializer,
-        parameters=[_IDEMPOTENCY],
+        parameters=[IDEMPOTENCY],
         responses={
             200: OpenApiResponse(ExecutionSerializer, "This request was accepted before."),
             201: OpenApiResponse(ExecutionSerializer, "Accepted: it will run to its end."),
@@ -181,7 +173,7 @@ class ExecutionViewSet(StreamViewSet):
     def create(self, request: Request) -> Response:
         """Start an execution of a published version. Durable once this has answered."""
         given = read_body(StartSerializer, request.data)
-        given["idempotency_key"] = _idempotency_key(request, given)
+        given["idempotency_key"] = idempotency_key(request, given)
         if "priority" in given:
             given["priority"] = PRIORITY_NAMES[given["priority"]]
         given["workflow"] = started_workflow(given["workflow"], self.actor)
@@ -292,7 +284,9 @@ class ExecutionViewSet(StreamViewSet):
         operation_id="executions_rerun",
         summary="Rerun an execution",
         request=RerunSerializer,
+        parameters=[IDEMPOTENCY],
         responses={
+            200: OpenApiResponse(ExecutionSerializer, "This request was accepted before."),
             201: OpenApiResponse(ExecutionSerializer, "Accepted: the new execution."),
             409: _REFUSED,
         },
@@ -305,8 +299,10 @@ class ExecutionViewSet(StreamViewSet):
         another version be named. Needs the permission to start executions, too.
         """
         given = read_body(RerunSerializer, request.data)
-        created = services.rerun_execution(execution=self.get_object(), actor=self.actor, **given)
-        response = self.answer(created, status.HTTP_201_CREATED)
+        given["idempotency_key"] = idempotency_key(request, given)
+        again = services.rerun_execution(execution=self.get_object(), actor=self.actor, **given)
+        code = status.HTTP_201_CREATED if again.created else status.HTTP_200_OK
+        response = self.answer(again.execution, code)
         response["Location"] = response.data["links"]["self"]
         return response
 
@@ -333,18 +329,3 @@ class ExecutionViewSet(StreamViewSet):
             for state in State
         ]
         return Response({"states": states, "transitions": describe()})
-
-
-def _idempotency_key(request: Request, given: dict[str, Any]) -> str:
-    """From the header or the body; if it is in both, they have to agree."""
-    in_body: str = given.get("idempotency_key", "")
-    in_header: str | None = request.headers.get(IDEMPOTENCY_HEADER)
-    if in_header is None:
-        return in_body
-    if not in_header.strip():
-        message = f"The header {IDEMPOTENCY_HEADER} is empty."
-    elif in_body and in_body != in_header:
-        message = f"The header {IDEMPOTENCY_HEADER} and the body name two different keys."
-    else:
-        return in_header
-    raise refusal([Problem("$.idempotency_key", "idempotency.key", message)])

@@ -50,7 +50,7 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
         "execution": execution,
         "sentence": html_of(situation.why.phrase),
         "pending": pending,
-        "verbs": offered(execution, pending) if may_control and not execution.has_ended else [],
+        "verbs": offered(execution, pending) if may_control else [],
         "rows": rows,
         "missing_steps": rows[0].step.seq - 1 if rows else 0,
         "drawing": drawing,

@@ -12,7 +12,6 @@ from executions.models import Execution
 from executions.services import (
     cancel_execution,
     pause_execution,
-    rerun_execution,
     resume_execution,
     retry_execution,
     skip_step,
@@ -22,14 +21,20 @@ from executions.suiting import suitable
 
 @dataclass(frozen=True, slots=True)
 class ControlVerb:
-    """One verb: when it is offered, what it will do, and the service that does it."""
+    """One verb, and when it is offered; it has a page of its own."""
 
     name: str
     title: str
     icon: str
+    states: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedVerb(ControlVerb):
+    """One that needs no more than a question: what it will do, and the service that does it."""
+
     done: str
     is_danger: bool
-    states: frozenset[str]
     consequences: Callable[[Execution], Sequence[str]]
     service: Callable[..., Execution]
 
@@ -71,14 +76,6 @@ def _retry(execution: Execution) -> list[str]:
     ]
 
 
-def _rerun(execution: Execution) -> list[str]:
-    return [
-        "A new execution begins at the start, with the same input and version.",
-        "This one stays as it is; the new one is linked from it.",
-        "Everything its steps do outside is done again.",
-    ]
-
-
 def _skip(execution: Execution) -> list[str]:
     then = (
         "The execution stays paused; resume it and it goes on with the step after."
@@ -92,8 +89,8 @@ def _skip(execution: Execution) -> list[str]:
     ]
 
 
-VERBS: dict[str, ControlVerb] = {
-    "pause": ControlVerb(
+VERBS: dict[str, AskedVerb] = {
+    "pause": AskedVerb(
         name="pause",
         title="Pause",
         icon="pause",
@@ -103,7 +100,7 @@ VERBS: dict[str, ControlVerb] = {
         consequences=_pause,
         service=pause_execution,
     ),
-    "resume": ControlVerb(
+    "resume": AskedVerb(
         name="resume",
         title="Resume",
         icon="play_arrow",
@@ -113,7 +110,7 @@ VERBS: dict[str, ControlVerb] = {
         consequences=_resume,
         service=resume_execution,
     ),
-    "cancel": ControlVerb(
+    "cancel": AskedVerb(
         name="cancel",
         title="Cancel",
         icon="stop",
@@ -125,7 +122,7 @@ VERBS: dict[str, ControlVerb] = {
         consequences=_cancel,
         service=cancel_execution,
     ),
-    "retry": ControlVerb(
+    "retry": AskedVerb(
         name="retry",
         title="Retry",
         icon="replay",
@@ -135,17 +132,7 @@ VERBS: dict[str, ControlVerb] = {
         consequences=_retry,
         service=retry_execution,
     ),
-    "rerun": ControlVerb(
-        name="rerun",
-        title="Rerun",
-        icon="restart_alt",
-        done="A new execution runs; it is linked below.",
-        is_danger=False,
-        states=suitable(Verb.RERUN),
-        consequences=_rerun,
-        service=rerun_execution,
-    ),
-    "skip": ControlVerb(
+    "skip": AskedVerb(
         name="skip",
         title="Skip step",
         icon="skip_next",
@@ -158,7 +145,10 @@ VERBS: dict[str, ControlVerb] = {
 }
 
 
-def offered(execution: Execution, pending: Sequence[str]) -> list[ControlVerb]:
+RERUN = ControlVerb(name="rerun", title="Rerun", icon="restart_alt", states=suitable(Verb.RERUN))
+
+
+def offered(execution: Execution, pending: Sequence[str]) -> Sequence[ControlVerb]:
     """The verbs that make sense now, seen what has been asked for already."""
     if execution.has_ended:
         pending = ()  # what nobody heeded before the end is void
@@ -172,9 +162,14 @@ def offered(execution: Execution, pending: Sequence[str]) -> list[ControlVerb]:
         return [VERBS["pause"], VERBS["cancel"]]
     return [
         verb
-        for verb in VERBS.values()
-        if execution.state in verb.states
-        and (
-            verb.name != "skip" or (execution.current_step and execution.current_phase not in OVER)
-        )
+        for verb in (*VERBS.values(), RERUN)
+        if execution.state in verb.states and _fits(verb, execution)
     ]
+
+
+def _fits(verb: ControlVerb, execution: Execution) -> bool:
+    """Whether there is what the verb is about."""
+    if verb.name == "skip":
+        return bool(execution.current_step) and execution.current_phase not in OVER
+    # A part of another execution is only rerun with it.
+    return verb is not RERUN or execution.parent_id is None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from django.db import Error
 
 from autopilot.accounts.actors import Actor
+from autopilot.common.api.parsers import parse_json
 
 
 def operator() -> Actor:
@@ -37,3 +41,19 @@ def labels_of(pairs: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"The label {pair!r:.100} has to be written KEY=VALUE.")
         labels[key] = value
     return labels
+
+
+def read_json(text: str) -> Any:
+    """The value of an option: JSON, @FILE to read it from a file, @- from standard input.
+
+    Raises Invalid for what is no JSON, OSError in words for a file that can't be read.
+    """
+    if text == "@-":
+        return parse_json(sys.stdin.buffer.read())
+    if not text.startswith("@"):
+        return parse_json(text.encode("utf-8", "surrogatepass"))
+    path = Path(text[1:])
+    try:
+        return parse_json(path.read_bytes())
+    except OSError as error:
+        raise OSError(f"The input's file {path} can't be read: {error.strerror}.") from None

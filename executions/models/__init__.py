@@ -1,5 +1,6 @@
 """Rows of what is running."""
 
+from executions.models.bulk_call import BulkCall
 from executions.models.execution import ENDED_VALUES, Execution, Kind, Priority
 from executions.models.history import LogLine, StateTransition, StepExecution
 from executions.models.inbox import InboxMessage
@@ -8,6 +9,7 @@ from executions.models.worker import Worker
 
 __all__ = [
     "ENDED_VALUES",
+    "BulkCall",
     "DurableValue",
     "Execution",
     "InboxMessage",

@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from autopilot.accounts.roles import Role
 from executions.models import Execution
+from executions.reads import context_of
 from tests.engine import drain, published, reread, run
 from tests.factories import UserFactory
 
@@ -97,6 +98,50 @@ def test_a_bad_rerun_names_its_place(api: APIClient, failed: Execution):
     assert Execution.objects.count() == 1
 
 
+def test_a_rerun_with_a_key_answers_the_first_with_200(api: APIClient, failed: Execution):
+    url, body = f"{URL}{failed.pk}/rerun/", {"from_step": "stop"}
+    first = api.post(url, body, format="json", headers={"Idempotency-Key": "k"})
+    again = api.post(url, {**body, "idempotency_key": "k"}, format="json")
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.data["id"] == first.data["id"]
+    other = api.post(url, {}, format="json", headers={"Idempotency-Key": "k"})
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency.conflict")
+    assert Execution.objects.count() == 2
+
+
+def test_many_are_skipped_with_an_output_and_rerun_once(api: APIClient, failed: Execution):
+    skip = {"verb": "skip", "ids": [failed.pk], "skip": {"output": {"a": 1}}}
+    assert api.post(f"{URL}bulk/", skip, format="json").data["outcomes"]["pending"] == 1
+    drain()
+    assert context_of(reread(failed))["steps"]["stop"] == {
+        "state": "skipped",
+        "output": {"a": 1},
+        "error": None,
+        "attempts": 2,
+    }
+    rerun = {
+        "verb": "rerun",
+        "filter": {"state": "completed"},
+        "rerun": {"from_step": "last", "outputs": {"first": 7}},
+        "idempotency_key": "k",
+    }
+    first = api.post(f"{URL}bulk/", rerun, format="json").data["results"]
+    drain()
+    again = api.post(f"{URL}bulk/", rerun, format="json").data["results"]
+    assert [each["created"] for each in first] == [each["created"] for each in again]
+    assert Execution.objects.get(pk=first[0]["created"]).output == 7
+    other = api.post(f"{URL}bulk/", {**rerun, "reason": "x"}, format="json")
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency.conflict")
+    for body, path in (
+        ({**skip, "verb": "retry"}, "$.skip"),
+        ({**skip, "idempotency_key": "k"}, "$.idempotency_key"),
+        ({**rerun, "rerun": {"outputs": []}}, "$.rerun.outputs"),
+    ):
+        answer = api.post(f"{URL}bulk/", body, format="json")
+        assert (answer.status_code, answer.json()["error"]["details"][0]["path"]) == (400, path)
+    assert Execution.objects.count() == 2
+
+
 def test_a_viewer_may_do_none_of_it(failed: Execution):
     client = APIClient()
     client.force_authenticate(UserFactory.create(role=Role.VIEWER))
@@ -131,3 +176,14 @@ def test_the_terminal_retries_skips_and_reruns(failed: Execution):
     assert said("skip", failed.pk) == f"{failed.pk}  pending  resumed"
     drain()
     assert reread(failed).state == "completed"
+    how = ("--from-step", "last", "--output", "first=[7]", "--input", "{}", "--idempotency-key")
+    text = said("rerun", failed.pk, *how, "k")
+    assert said("rerun", failed.pk, *how, "k") == text
+    drain()
+    assert Execution.objects.latest("pk").output == [7]
+    assert Execution.objects.filter(rerun_of=failed).count() == 2
+    for arguments in (("--output", "first"), ("--input", "{"), ("--input", "@/nowhere")):
+        with pytest.raises(SystemExit) as refused:
+            said("rerun", failed.pk, *arguments)
+        assert refused.value.code == 2
+    assert Execution.objects.filter(rerun_of=failed).count() == 2

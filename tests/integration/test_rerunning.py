@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from autopilot.accounts.actors import Actor
 from autopilot.accounts.models import AuditEntry
 from autopilot.common.errors import Conflict, Invalid, PermissionDenied
 from executions.bulk import Selection, apply
+from executions.bulk_once import Once
 from executions.engine.events import Verb
-from executions.errors import InputInvalid, RerunInvalid, TransitionRefused
-from executions.models import Execution, StepExecution
+from executions.errors import (
+    IdempotencyConflict,
+    InputInvalid,
+    RerunInvalid,
+    StartInvalid,
+    TransitionRefused,
+)
+from executions.models import BulkCall, Execution, StepExecution
 from executions.rerunning import RerunOptions
-from executions.services import rerun_execution
+from executions.services import rerun_execution, retry_execution, start_execution
 from tests.engine import SYSTEM, drain, published, reread, run, started
 from tests.factories import actor_with
 
@@ -51,13 +59,17 @@ def workflow(tmp_path):
     )
 
 
+def rerun(**options):
+    return rerun_execution(**options).execution
+
+
 def problem(refused):
     return [(each.path, each.code) for each in refused.value.details]
 
 
 def test_from_the_start_everything_runs_again(workflow):
     execution = run(workflow, {"plus": 10}, labels={"team": "x"}, correlation_id="c")
-    again = rerun_execution(execution=execution, actor=SYSTEM, reason="to be sure")
+    again = rerun(execution=execution, actor=SYSTEM, reason="to be sure")
     assert (again.rerun_of_id, again.labels, again.correlation_id) == (
         execution.pk,
         {"team": "x"},
@@ -78,7 +90,7 @@ def test_from_the_start_everything_runs_again(workflow):
 
 def test_from_a_step_what_came_before_is_taken_over(workflow):
     execution = run(workflow, {"plus": 10})
-    again = rerun_execution(execution=execution, actor=SYSTEM, from_step="b")
+    again = rerun(execution=execution, actor=SYSTEM, from_step="b")
     drain()
     done = reread(again)
     assert (done.state, done.output, done.variables) == ("completed", [1, 2, 11], {"n": 11})
@@ -92,7 +104,7 @@ def test_from_a_step_what_came_before_is_taken_over(workflow):
 
 def test_an_edited_input_and_output_are_felt_by_what_was_assigned(workflow):
     execution = run(workflow, {"plus": 10})
-    again = rerun_execution(
+    again = rerun(
         execution=execution, actor=SYSTEM, from_step="c", input={"plus": 5}, outputs={"a": 100}
     )
     drain()
@@ -103,7 +115,7 @@ def test_a_rerun_that_is_paused_before_it_began_goes_on_at_its_step(workflow):
     from executions.services import pause_execution, resume_execution
 
     execution = run(workflow, {"plus": 10})
-    again = rerun_execution(execution=execution, actor=SYSTEM, from_step="c")
+    again = rerun(execution=execution, actor=SYSTEM, from_step="c")
     pause_execution(execution=again, actor=SYSTEM)
     drain()
     assert (reread(again).state, reread(again).current_step) == ("paused", "c")
@@ -127,7 +139,7 @@ def test_a_caught_error_is_seen_again_after_it():
     ]
     execution = run(published(steps))
     assert (execution.state, execution.output) == ("completed", "No."), execution.error
-    again = rerun_execution(execution=execution, actor=SYSTEM, from_step="rescue")
+    again = rerun(execution=execution, actor=SYSTEM, from_step="rescue")
     drain()
     assert (reread(again).state, reread(again).output) == ("completed", "No.")
 
@@ -139,10 +151,8 @@ def test_from_a_map_and_from_a_group(tmp_path):
         {"id": "each", "type": "map", "config": config},
     ]
     execution = run(published(steps), {"items": [1, 2]})
-    mapped = rerun_execution(
-        execution=execution, actor=SYSTEM, from_step="each", input={"items": [3]}
-    )
-    grouped = rerun_execution(execution=execution, actor=SYSTEM, from_step="g")
+    mapped = rerun(execution=execution, actor=SYSTEM, from_step="each", input={"items": [3]})
+    grouped = rerun(execution=execution, actor=SYSTEM, from_step="g")
     drain()
     assert (reread(mapped).output, reread(grouped).output) == ([3], [1, 2])
     assert [row[:3] for row in rows_of(mapped)] == [
@@ -151,11 +161,11 @@ def test_from_a_map_and_from_a_group(tmp_path):
         ("each", 3, False),
     ]
     with pytest.raises(RerunInvalid) as refused:
-        rerun_execution(execution=execution, actor=SYSTEM, from_step="inner")
+        rerun(execution=execution, actor=SYSTEM, from_step="inner")
     assert problem(refused) == [("$.from_step", "rerun.inside")]
     child = Execution.objects.filter(parent=execution).first()
     with pytest.raises(RerunInvalid) as refused:
-        rerun_execution(execution=child, actor=SYSTEM)
+        rerun(execution=child, actor=SYSTEM)
     assert problem(refused) == [("$", "rerun.part")]
 
 
@@ -164,7 +174,7 @@ def test_what_cannot_be_rerun_is_refused_and_nothing_is_made(workflow, tmp_path)
     steps = [{**stop, "when": "not input"}, pure("after", 1)]
     failed = run(published(steps, name="Stops"))
     with pytest.raises(RerunInvalid) as refused:
-        rerun_execution(execution=failed, actor=SYSTEM, from_step="after")
+        rerun(execution=failed, actor=SYSTEM, from_step="after")
     assert problem(refused) == [("$.from_step", "rerun.never_ran")]
     assert refused.value.message == (
         f"Execution {failed.pk} never ran the step after, so nothing can be rerun from it."
@@ -190,17 +200,17 @@ def test_what_cannot_be_rerun_is_refused_and_nothing_is_made(workflow, tmp_path)
     before = Execution.objects.count()
     for options, kind, problems in cases:
         with pytest.raises(kind) as refused:
-            rerun_execution(execution=done, actor=SYSTEM, **options)
+            rerun(execution=done, actor=SYSTEM, **options)
         assert problem(refused) == problems, options
     fresh = started(workflow, {"plus": 1})
     with pytest.raises(TransitionRefused) as early:
-        rerun_execution(execution=fresh, actor=SYSTEM)
+        rerun(execution=fresh, actor=SYSTEM)
     assert early.value.message == (
         "The execution is initialized; only one that has ended can be rerun."
     )
     assert isinstance(early.value, Conflict)
     with pytest.raises(PermissionDenied):
-        rerun_execution(execution=done, actor=actor_with())
+        rerun(execution=done, actor=actor_with())
     assert Execution.objects.count() == before + 1
 
 
@@ -224,3 +234,69 @@ def test_many_are_rerun_each_with_its_own_result(workflow):
     created = [Execution.objects.get(pk=each.created) for each in results[1:3]]
     assert [each.output for each in created] == [made[0].output, made[1].output]
     assert [each.rerun_of_id for each in created] == [each.pk for each in made]
+
+
+def test_a_rerun_with_a_key_is_made_once(workflow):
+    execution = run(workflow, {"plus": 10})
+    how = {"execution": execution, "actor": SYSTEM, "idempotency_key": "k", "from_step": "b"}
+    first = rerun_execution(**how)
+    again = rerun_execution(**how)
+    assert (first.created, again.created, again.execution.pk) == (True, False, first.execution.pk)
+    assert rows_of(first.execution) == [("a", 1, True, 1)]
+    for change in ({"from_step": "c"}, {"input": None}, {"outputs": {"a": 1}}, {"reason": "x"}):
+        with pytest.raises(IdempotencyConflict) as refused:
+            rerun_execution(**how | change)
+        assert problem(refused) == [("$.idempotency_key", "idempotency.conflict")]
+    # A start may not have it either; somebody else's key is another one.
+    with pytest.raises(IdempotencyConflict):
+        start_execution(workflow=workflow, actor=SYSTEM, input={"plus": 10}, idempotency_key="k")
+    assert AuditEntry.objects.filter(action="execution.rerun").count() == 1
+    assert Execution.objects.count() == 2
+    assert rerun_execution(**how | {"actor": Actor.system("others")}).created
+
+
+def test_a_rerun_that_is_asked_again_is_answered_whatever_became_of_the_first():
+    stop = {"id": "stop", "type": "fail", "config": {"error": "my.error", "message": "No."}}
+    failed = run(published([stop]))
+    first = rerun_execution(execution=failed, actor=SYSTEM, idempotency_key="k")
+    retry_execution(execution=failed, actor=SYSTEM)
+    again = rerun_execution(execution=reread(failed), actor=SYSTEM, idempotency_key="k")
+    assert (again.created, again.execution.pk) == (False, first.execution.pk)
+
+
+def test_many_are_rerun_once_with_edited_data_for_all(workflow):
+    made = [run(workflow, {"plus": n}) for n in range(2)]
+    selection = Selection(Execution.objects.filter(workflow=workflow, state="completed"))
+
+    def asked(request="r", key="k", **options):
+        how = RerunOptions(
+            **{"from_step": "c", "outputs": {"a": 50}, "input": {"plus": 5}, **options}
+        )
+        batches = apply(
+            verb=Verb.RERUN,
+            selection=selection,
+            actor=SYSTEM,
+            rerun=how,
+            once=Once(key, request),
+        )
+        return [(each.id, each.outcome, each.created) for batch in batches for each in batch]
+
+    first = asked()
+    assert [each[:2] for each in first] == [(each.pk, "done") for each in made]
+    drain()
+    assert [reread_pk(created).output for _, _, created in first] == [[50, 1, 55], [50, 2, 55]]
+    # Those that it has made match the filter, too; the same call is still about the first ones.
+    assert asked() == first
+    assert (Execution.objects.count(), BulkCall.objects.get().executions) == (
+        4,
+        [each.pk for each in made],
+    )
+    with pytest.raises(IdempotencyConflict):
+        asked(request="another")
+    with pytest.raises(StartInvalid):
+        asked(key="k" * 201)
+    assert Execution.objects.count() == 4
+
+
+def reread_pk(pk):
+    return Execution.objects.get(pk=pk)

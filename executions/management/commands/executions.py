@@ -14,19 +14,20 @@ from django.db import Error
 
 from autopilot.accounts.actors import Actor
 from autopilot.common import clock
-from autopilot.common.errors import DomainError
+from autopilot.common.errors import DomainError, Invalid
 from autopilot.common.words import ago_words, duration_words
 from executions import bulk
 from executions.api.filters import ExecutionFilter
 from executions.api.selecting import matching
 from executions.bulk import Selection
+from executions.bulk_once import Once
 from executions.engine.events import Verb
 from executions.engine.states import State
-from executions.management.operator import labels_of, not_ready, operator
+from executions.management.operator import labels_of, not_ready, operator, read_json
 from executions.models import Execution
 from executions.querysets import ExecutionQuerySet
 from executions.reads import steps_of, transitions_of
-from executions.rerunning import RerunOptions
+from executions.rerunning import KEEP, RerunOptions
 from executions.situations import situation_of, situations_of
 from workflows.definition.durations import DurationError, parse_duration
 
@@ -78,6 +79,25 @@ class Command(BaseCommand):
                 )
                 asking.add_argument(
                     "--to-version", metavar="NUMBER", help="Run this version; default: the same."
+                )
+                asking.add_argument(
+                    "--input", metavar="JSON", help="In place of the input: JSON, @FILE or @-."
+                )
+                asking.add_argument(
+                    "--output",
+                    action="append",
+                    default=[],
+                    metavar="STEP=JSON",
+                    help="In place of what a step taken over came to; may be given several times.",
+                )
+                asking.add_argument(
+                    "--idempotency-key",
+                    default="",
+                    help="The same key with the same request makes nothing twice.",
+                )
+            if verb is Verb.SKIP:
+                asking.add_argument(
+                    "--output", metavar="JSON", help="What the step is to count as having come to."
                 )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -206,9 +226,9 @@ class Command(BaseCommand):
         if selection.ids is None and not options["yes"]:
             self._confirm(verb, selection, actor)
         counts: Counter[str] = Counter()
-        how = RerunOptions(options.get("from_step"), version=options.get("to_version"))
+        given = _given(verb, options)
         batches = bulk.apply(
-            verb=verb, selection=selection, actor=actor, reason=options["reason"], rerun=how
+            verb=verb, selection=selection, actor=actor, reason=options["reason"], **given
         )
         for batch in batches:
             for result in batch:
@@ -302,6 +322,47 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
             raise Refused(f"--older-than: {error}") from None
         asked["created_before"] = moment.isoformat()
     return asked
+
+
+def _given(verb: Verb, options: dict[str, Any]) -> dict[str, Any]:
+    """What the verb takes beside a reason. Raises Refused for what is no JSON."""
+    if verb is Verb.SKIP and options["output"] is not None:
+        return {"output": _json(options["output"], "--output")}
+    if verb is not Verb.RERUN:
+        return {}
+    outputs = {}
+    for pair in options["output"]:
+        step, equals, text = pair.partition("=")
+        if not equals or not step:
+            raise Refused(f"--output {pair!r:.100} has to be written STEP=JSON.")
+        outputs[step] = _json(text, f"--output {step}")
+    text = options["input"]
+    how = RerunOptions(
+        options["from_step"],
+        KEEP if text is None else _json(text, "--input"),
+        outputs,
+        options["to_version"],
+    )
+    key = options["idempotency_key"]
+    if not key:
+        return {"rerun": how}
+    request = [how.request(), options["reason"], sorted(options["ids"]), sorted(_named(options))]
+    return {"rerun": how, "once": Once(key, request)}
+
+
+def _named(options: dict[str, Any]) -> list[str]:
+    """The filters as they were written: a moment counted from now is the same request later."""
+    names = (*_PLAIN, "of_version", "label", "older_than")
+    return [f"{name}={options[name]}" for name in names if options.get(name)]
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return read_json(text)
+    except Invalid as error:
+        raise Refused(f"{what}: {error.message.replace('The body is', 'It is')}") from None
+    except OSError as error:
+        raise Refused(f"{what}: {error}") from None
 
 
 def _option_names(text: str) -> str:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error
 
-from autopilot.common.api.parsers import parse_json
 from autopilot.common.errors import DomainError, Invalid
 from autopilot.common.words import duration_words
 from executions.api.workflows import started_workflow
 from executions.engine.states import State
 from executions.following import Lines, Rhythm, Standing, follow, result_text
-from executions.management.operator import labels_of, not_ready, operator
+from executions.management.operator import labels_of, not_ready, operator, read_json
 from executions.models import Execution, Priority, StepExecution
 from executions.services import start_execution
 from workflows.definition.durations import DurationError, parse_duration
@@ -176,22 +174,10 @@ def _read_input(text: str) -> Any:
     if not text:
         return {}
     try:
-        return parse_json(_input_bytes(text))
+        return read_json(text)
     except Invalid as error:
         message = error.message.replace("The body", "The input")
         raise Invalid(message, details=error.details) from None
-
-
-def _input_bytes(text: str) -> bytes:
-    if text == "@-":
-        return sys.stdin.buffer.read()
-    if not text.startswith("@"):
-        return text.encode("utf-8", "surrogatepass")
-    path = Path(text[1:])
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise OSError(f"The input's file {path} can't be read: {error.strerror}.") from None
 
 
 def _number(text: str) -> str | float:
