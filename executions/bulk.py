@@ -26,6 +26,7 @@ from executions.engine.states import Reason, State
 from executions.errors import (
     BulkNothing,
     BulkTooMany,
+    ConcurrencyReached,
     ExecutionNotFound,
     IdempotencyConflict,
     StartInvalid,
@@ -35,6 +36,7 @@ from executions.querysets import ExecutionQuerySet
 from executions.reads import StateCount, state_counts
 from executions.rerunning import RerunOptions, rerun_many
 from executions.runtime import dispatch
+from executions.slots import note_slot, settle_later, take_or_refuse
 from executions.suiting import suitable
 from workflows.models import Workflow, WorkflowVersion
 from workflows.services import resolve_version
@@ -62,7 +64,8 @@ def start_many(
     order. A key that was used before for the same request answers the first execution, as it
     would alone. One audit entry names all the executions that were made.
     Raises PermissionDenied; StartInvalid with every problem at `$.requests[3]...`;
-    IdempotencyConflict if keys that belong to other requests are all that is wrong.
+    IdempotencyConflict if keys that belong to other requests are all that is wrong, and
+    ConcurrencyReached if the limits of concurrency keys are.
     """
     actor.require(Permission.EXECUTION_START)
     if not 1 <= len(requests) <= MAX_STARTS:
@@ -117,6 +120,7 @@ class _Batch:
             try:
                 row.version = self._version(self._asked_versions[index])
                 check_schema(row.version, row.input)
+                note_slot(row)
             except DomainError as error:
                 if any(each.path == "$.workflow" for each in error.details):
                     raise  # nothing is published: that is not about one of them
@@ -127,12 +131,12 @@ class _Batch:
     def accept(self) -> list[Started]:
         """Insert what is new; another caller may be inserting the same keys at this moment."""
         for _ in range(TRIES):
+            known = len(self._earlier)
             try:
                 with transaction.atomic():
                     self._insert([row for i, row in self._rows.items() if i not in self._earlier])
                 break
             except IntegrityError:
-                known = len(self._earlier)
                 self._find_earlier()
                 if self._problems:
                     raise self._refusal() from None
@@ -183,11 +187,11 @@ class _Batch:
 
     def _refusal(self) -> DomainError:
         problems = self._problems
-        kind = (
-            IdempotencyConflict
-            if all(each.code == IdempotencyConflict.code for each in problems)
-            else StartInvalid
-        )
+        codes = {each.code for each in problems}
+        kind: type[DomainError] = StartInvalid
+        for conflict in (IdempotencyConflict, ConcurrencyReached):
+            if codes == {conflict.code}:
+                kind = conflict
         shown = f", the first {MAX_PROBLEMS} of them" if len(problems) > MAX_PROBLEMS else ""
         message = (
             f"{problems[0].path}: {problems[0].message} Nothing was started."
@@ -202,6 +206,8 @@ class _Batch:
             return
         for row in rows:
             row.pk = None  # a try before this one may have been rolled back
+            row.slot_held = False
+        self._take_slots(rows)
         Execution.objects.bulk_create(rows)
         StateTransition.objects.bulk_create(
             transition_of(row, source="", actor=self._actor, now=row.created_at) for row in rows
@@ -218,6 +224,21 @@ class _Batch:
         )
         for queue in sorted({row.queue for row in rows if row.reason == Reason.QUEUED}):
             transaction.on_commit(partial(dispatch.ring, queue), robust=True)
+        settle_later(rows)
+
+    def _take_slots(self, rows: list[Execution]) -> None:
+        """Raises, with the place of each, if the limit of a key does not let all of them in."""
+        refused = take_or_refuse(rows)
+        if not refused:
+            return
+        known = len(self._earlier)
+        self._find_earlier()
+        if len(self._earlier) > known:
+            raise IntegrityError  # the same requests were accepted meanwhile: once more without
+        index_of = {id(row): index for index, row in self._rows.items()}
+        for place, error in refused.items():
+            self._note(index_of[id(rows[place])], error)
+        raise self._refusal()
 
 
 # Asking ----------------------------------------------------------------------------------------

@@ -30,6 +30,12 @@ class IdempotencyConflict(Conflict):
     code = "idempotency.conflict"
 
 
+class ConcurrencyReached(Conflict):
+    """As many executions with this concurrency key are running as may."""
+
+    code = "limit.concurrency"
+
+
 class ExecutionEnded(Conflict):
     """The execution has ended; nothing can be asked of it any more."""
 

@@ -21,7 +21,6 @@ from executions.accepting import (
     check_schema,
     earlier_of,
     hash_of,
-    insert_once,
     prepare,
 )
 from executions.asking import MAX_REASON_CHARS, Answer, check_reason, transition_of
@@ -35,6 +34,7 @@ from executions.errors import ExecutionNotFound, RerunInvalid, TransitionRefused
 from executions.models import Execution, StepExecution
 from executions.runtime import dispatch
 from executions.runtime.control import control_to_json
+from executions.slots import insert_with_slot, note_slot, settle_later
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import CompiledDefinition, MapConfig
 from workflows.definition.paths import quote
@@ -154,8 +154,9 @@ def _rerun(
     row.rerun_of = source
     row.is_test = source.is_test
     check_schema(row.version, row.input)
+    note_slot(row)
     copies = _place(row, source, options)
-    earlier = insert_once(row)
+    earlier = insert_with_slot(row)
     if earlier is not None:
         return Started(earlier, created=False)
     if copies:
@@ -174,6 +175,7 @@ def _rerun(
         },
     )
     transaction.on_commit(partial(dispatch.ring, row.queue), robust=True)
+    settle_later([row])
     return Started(row, created=True)
 
 

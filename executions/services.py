@@ -16,7 +16,6 @@ from executions.accepting import (
     Started,
     check_schema,
     earlier_of,
-    insert_once,
     prepare,
 )
 from executions.asking import MAX_REASON_CHARS, ask, transition_of
@@ -27,6 +26,7 @@ from executions.models import Execution, Priority
 from executions.reads import pending_of
 from executions.rerunning import rerun_execution
 from executions.runtime import dispatch
+from executions.slots import insert_with_slot, note_slot, settle_later
 from workflows.models import Workflow
 from workflows.services import resolve_version
 
@@ -50,8 +50,8 @@ def start_execution(
     queue: None = the first configured one.
     idempotency_key: the same key by the same actor answers the first execution again.
     Commits or rolls back with the caller's transaction; workers hear of it after the commit.
-    Raises PermissionDenied, InputInvalid, InputTooLarge, StartInvalid, IdempotencyConflict, and
-    what `resolve_version` raises.
+    Raises PermissionDenied, InputInvalid, InputTooLarge, StartInvalid, IdempotencyConflict,
+    ConcurrencyReached, and what `resolve_version` raises.
     """
     actor.require(Permission.EXECUTION_START)
     execution = prepare(
@@ -72,13 +72,14 @@ def start_execution(
         return Started(earlier, created=False)
     execution.version = resolve_version(workflow=workflow, version=version)
     check_schema(execution.version, execution.input)
+    note_slot(execution)
     return _accept(execution, actor)
 
 
 def _accept(execution: Execution, actor: Actor) -> Started:
     """Insert the execution with all that goes with it, unless its key has been used before."""
     with transaction.atomic():
-        earlier = insert_once(execution)
+        earlier = insert_with_slot(execution)
         if earlier is not None:
             return Started(earlier, created=False)
         first = transition_of(execution, source="", actor=actor, now=execution.created_at)
@@ -91,6 +92,7 @@ def _accept(execution: Execution, actor: Actor) -> Started:
         )
         if execution.reason == Reason.QUEUED:
             transaction.on_commit(partial(dispatch.ring, execution.queue), robust=True)
+        settle_later([execution])
     return Started(execution, created=True)
 
 

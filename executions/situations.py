@@ -20,10 +20,22 @@ from django.db.models.functions import Left
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
 from executions.engine.events import WISHES
+from executions.engine.slots import shown_key
 from executions.engine.snapshot import Phase
 from executions.engine.states import State
 from executions.models import Execution, InboxMessage, Priority, StateTransition, Worker
-from executions.why import MAX_AHEAD, MAX_MESSAGE_CHARS, Change, Facts, Owner, Why, Wish, why_of
+from executions.runtime import slots_sql
+from executions.why import (
+    MAX_AHEAD,
+    MAX_MESSAGE_CHARS,
+    Change,
+    Facts,
+    Owner,
+    SlotWait,
+    Why,
+    Wish,
+    why_of,
+)
 from workflows.compiled import compiled_version
 
 # States that somebody brought about; their sentence says who.
@@ -88,6 +100,7 @@ def situations_of(
     wishes = _wishes(active)
     workers = _workers() if active else _Workers()
     ahead = _ahead(active, workers, now)
+    slots = _slots(active)
     changes = _changes(executions)
     errors = _errors(executions)
     outside = _outside(active)
@@ -111,6 +124,7 @@ def situations_of(
             all_workers=workers.live,
             ahead=ahead.get(each.pk),
             outside=outside.get(each.pk, {}),
+            slot=slots.get(each.pk),
         )
         found[each.pk] = Situation(why_of(facts), [wish.verb for wish in facts.pending])
     return found
@@ -203,6 +217,35 @@ def _outside(executions: Iterable[Execution]) -> dict[int, Mapping[str, Any]]:
         if (reader := OUTSIDE.get(reason)) is not None:
             found.update(reader(waiting))
     return found
+
+
+def _slots(executions: Iterable[Execution]) -> dict[int, SlotWait]:
+    """Which slot each one waits for, and how many wait for one of the same key before it."""
+    waiting = {
+        each.pk: each
+        for each in executions
+        if each.slot_key
+        and not each.slot_held
+        and each.owner_id is None
+        and each.runnable_at is None
+        and each.state in (State.INITIALIZED, State.RESUMED)
+    }
+    if not waiting:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            slots_sql.AHEAD,
+            {
+                "limit": MAX_AHEAD + 1,
+                "ids": list(waiting),
+                "keys": [each.slot_key for each in waiting.values()],
+                "priorities": [each.priority for each in waiting.values()],
+            },
+        )
+        return {
+            pk: SlotWait(shown_key(waiting[pk].slot_key), waiting[pk].slot_limit, ahead)
+            for pk, ahead in cursor.fetchall()
+        }
 
 
 def _changes(executions: Iterable[Execution]) -> dict[int, Change]:

@@ -51,6 +51,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotWait:
+    """The slot that an execution waits for.
+
+    ahead: how many wait for one of the same key before it, at most MAX_AHEAD + 1.
+    """
+
+    key: str
+    limit: int
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the answer is made from.
 
@@ -88,6 +100,7 @@ class Facts:
     outside: Mapping[str, Any] = field(default_factory=dict)
     suspect_after: int = 3
     lost_after: int = 6
+    slot: SlotWait | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -139,6 +152,8 @@ def _standing(facts: Facts) -> Why:
         return _ready(facts)
     if facts.state is State.PAUSED:
         return _paused(facts)
+    if facts.slot is not None:
+        return _slot(facts, facts.slot)
     if facts.state is State.INITIALIZED and facts.runnable_at is not None:
         return Why(
             "scheduled",
@@ -357,6 +372,30 @@ def _paused(facts: Facts) -> Why:
     return Why("paused", phrase, {**_at_step(facts), **_asked(facts)})
 
 
+def _slot(facts: Facts, slot: SlotWait) -> Why:
+    phrase = say(
+        "{start}; waits for a slot: {limit} with the concurrency key “{key}” may run at once"
+        "{line}.",
+        start=_start(facts),
+        limit=slot.limit if slot.limit > 1 else "only one",
+        key=slot.key,
+        line=f", and {_in_line(slot.ahead)} before it" if slot.ahead else "",
+    )
+    details = {
+        "key": slot.key,
+        "limit": slot.limit,
+        "ahead": min(slot.ahead, MAX_AHEAD),
+        "ahead_is_capped": slot.ahead > MAX_AHEAD,
+    }
+    return Why("slot", phrase, details)
+
+
+def _in_line(ahead: int) -> str:
+    if ahead > MAX_AHEAD:
+        return f"more than {MAX_AHEAD} wait"
+    return plural(ahead, "waits", "wait")
+
+
 def _timer(facts: Facts) -> Why:
     if facts.wait_until is None:
         return _something(facts)
@@ -480,6 +519,7 @@ __all__ = [
     "Change",
     "Facts",
     "Owner",
+    "SlotWait",
     "Why",
     "Wish",
     "iso",

@@ -11,6 +11,7 @@ from typing import Any
 from executions.engine.errors import ErrorInfo
 from executions.engine.events import LogRecord, Verb
 from executions.engine.payload import NULL, Payload
+from executions.engine.slots import Slot
 from executions.engine.snapshot import Frame, Position
 from executions.engine.states import State, StepState
 
@@ -182,12 +183,13 @@ class Block:
 class Finish:
     """The execution has ended with this output or this error.
 
-    next_input: a new execution of the same version follows it, with this input.
+    next_input: a new execution of the same version follows it, with this input and this slot.
     """
 
     output: Payload | None = None
     error: ErrorInfo | None = None
     next_input: Payload | None = None
+    next_slot: Slot | None = None
 
 
 Command = (

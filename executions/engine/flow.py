@@ -19,6 +19,7 @@ from executions.engine.errors import (
     ErrorInfo,
 )
 from executions.engine.payload import Payload, encode
+from executions.engine.slots import slot_of
 from executions.engine.snapshot import Frame, Part, Phase, Position, Snapshot, scope_of
 from executions.engine.states import ENDED, Reason, State
 from executions.engine.working import Working
@@ -68,7 +69,7 @@ def follow(working: Working, outcome: steps.Outcome, now: datetime) -> bool:
         case steps.Ended(output, None):
             _end_scope(working, output, now)
         case steps.Ended(_, next_input):
-            _continue_as_new(working, next_input)
+            _continue_as_new(working, next_input, now)
         case steps.Broken(error):
             _recover(working, error, now)
     return working.snapshot.state not in ENDED
@@ -350,10 +351,12 @@ def complete(working: Working, output: Payload | None, now: datetime) -> None:
     working.add(Finish(output=payload))
 
 
-def _continue_as_new(working: Working, next_input: Payload | None) -> None:
+def _continue_as_new(working: Working, next_input: Payload | None, now: datetime) -> None:
+    assert next_input is not None
+    slot = slot_of(working.snapshot.definition, next_input.value, now)
     working.move(None)
     working.transit(State.COMPLETED, Reason.CONTINUED, ENGINE)
-    working.add(Finish(next_input=next_input))
+    working.add(Finish(next_input=next_input, next_slot=slot))
 
 
 def _result(snapshot: Snapshot, now: datetime) -> Payload:

@@ -118,6 +118,9 @@ def abort(snapshot: Snapshot, error: ErrorInfo, now: datetime) -> Plan:
 
 def _on_claimed(working: Working, event: Claimed, now: datetime, spent: Callable[[], bool]) -> None:
     state = working.snapshot.state
+    if working.snapshot.wants_slot and state in (State.INITIALIZED, State.RESUMED):
+        _wait_for_slot(working, now)
+        return
     if state is State.INITIALIZED:
         _begin(working, now)
         working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
@@ -157,6 +160,14 @@ def _on_claimed(working: Working, event: Claimed, now: datetime, spent: Callable
         return
     if working.snapshot.state not in ENDED:
         flow.run(working, now, spent)
+
+
+def _wait_for_slot(working: Working, now: datetime) -> None:
+    """Whoever has a slot for it will wake it; its time limits stand still until then."""
+    snapshot = working.snapshot
+    if snapshot.state is State.RESUMED and snapshot.paused_at is None:
+        snapshot.paused_at = now
+    working.add(Block(None))
 
 
 def _begin(working: Working, now: datetime) -> None:

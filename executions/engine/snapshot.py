@@ -132,6 +132,7 @@ class Snapshot:
     outer: Outer | None = None
     item_names: Mapping[str, Any] = field(default_factory=dict)  # what enclosing maps bind
     generation: int = 0  # of the children made last
+    wants_slot: bool = False  # it may not go on before it has a slot of its concurrency key
 
     @property
     def scope(self) -> CompiledScope:

@@ -35,6 +35,7 @@ class Reason(StrEnum):
 
     QUEUED = "queued"
     SCHEDULED = "scheduled"
+    SLOT = "slot"
     RUNNING = "running"
     TIMER = "timer"
     BACKOFF = "backoff"

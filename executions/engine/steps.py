@@ -28,6 +28,7 @@ from executions.engine.errors import (
 )
 from executions.engine.events import CallFailed, CallSucceeded, LogRecord, Verb
 from executions.engine.payload import NULL, Payload, encode
+from executions.engine.slots import slot_of
 from executions.engine.snapshot import Phase, Position, StepFact, scope_of
 from executions.engine.states import Reason, StepState
 from executions.engine.working import Working
@@ -459,6 +460,7 @@ def _next_input(
         raise EngineError(
             ErrorInfo(VALIDATION_INPUT, message + problems[0].message, details=details)
         )
+    slot_of(working.snapshot.definition, value, position.started_at)
     limit = working.snapshot.max_input_bytes
     what = f"The next input of step `{step.id}`"
     return encode(value, limit=limit, what=what, size_code=LIMIT_INPUT)

@@ -7,7 +7,7 @@ from typing import cast
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django_fsm import FSMField, transition
 
 from executions.engine.states import ENDED, TRANSITIONS, State
@@ -35,6 +35,12 @@ class Kind(models.TextChoices):
 
 STATE_VALUES = [state.value for state in State]
 ENDED_VALUES = sorted(state.value for state in ENDED)
+# Blocked until somebody hands it a slot; the SQL of `runtime/slots_sql.py` says the same.
+WAITS_FOR_SLOT = (
+    ~Q(slot_key="")
+    & Q(slot_held=False, owner__isnull=True, runnable_at__isnull=True)
+    & Q(state__in=[State.INITIALIZED.value, State.RESUMED.value])
+)
 
 
 def _verb(action: str) -> Callable[..., None]:
@@ -171,8 +177,12 @@ class Execution(ExecutionVerbs, models.Model):
     request_hash = models.CharField(max_length=64, blank=True, default="")
     correlation_id = models.CharField(max_length=200, blank=True, default="")
     labels = models.JSONField(default=dict, blank=True)
+    # Its slot: `<workflow id>:<key>`, how many of that key may run by its own version, what that
+    # version does with one more. Held from the start on until it ends or is paused.
     slot_key = models.CharField(max_length=200, blank=True, default="")
     slot_held = models.BooleanField(default=False)
+    slot_limit = models.PositiveIntegerField(default=0, db_default=0)
+    slot_policy = models.CharField(max_length=16, blank=True, default="", db_default="")
     is_test = models.BooleanField(default=False)
 
     created_at = models.DateTimeField()
@@ -222,6 +232,14 @@ class Execution(ExecutionVerbs, models.Model):
             ),
             # Taking and giving back concurrency slots, counted from rows.
             models.Index(fields=["slot_key"], condition=Q(slot_held=True), name="execution_slots"),
+            # Who waits for a slot of a key, in their order. None of them is in the claim's index.
+            models.Index(
+                "slot_key",
+                F("priority").desc(),
+                "id",
+                condition=WAITS_FOR_SLOT,
+                name="execution_slot_queue",
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -240,6 +258,12 @@ class Execution(ExecutionVerbs, models.Model):
                 condition=~Q(state__in=ENDED_VALUES)
                 | Q(owner__isnull=True, runnable_at__isnull=True),
                 name="execution_ended_is_at_rest",
+            ),
+            # No slot is kept by what has ended, or by what never asked for one.
+            models.CheckConstraint(
+                condition=Q(slot_held=False)
+                | (~Q(slot_key="") & Q(slot_limit__gte=1) & ~Q(state__in=ENDED_VALUES)),
+                name="execution_slot_is_used",
             ),
             models.CheckConstraint(
                 condition=Q(kind="root", parent__isnull=True)

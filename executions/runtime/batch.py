@@ -7,13 +7,16 @@ from typing import Any
 import orjson
 
 from executions.engine.states import State
-from executions.runtime import children_sql, prepared
+from executions.runtime import children_sql, prepared, slots_sql
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.outside_sql import KINDS
 
 
-def batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
-    """One string of statements for all checkpoints, and its parameters."""
+def batch(checkpoints: list[Checkpoint], *, waits: bool = True) -> tuple[str, dict[str, Any]]:
+    """One string of statements for all checkpoints, and its parameters.
+
+    waits: also for the locks of concurrency keys; otherwise the clock hands on what became free.
+    """
     if not checkpoints:
         return "", {}
     parts: list[str] = []
@@ -42,13 +45,18 @@ def batch(checkpoints: list[Checkpoint]) -> tuple[str, dict[str, Any]]:
         parts.append(prepared.PLANNED)
         _add_outside(checkpoints, parts, parameters)
         _add_children(checkpoints, parts, parameters)
+        # After all that locks rows: whoever holds the lock of a key waits for no row.
+        if waits and (slots := sorted({each.slot_key for each in checkpoints if each.slot_key})):
+            parts.append(slots_sql.HAND_ON)
+            parameters["slots"] = slots
     return "".join(parts), parameters
 
 
 def _is_planned(each: Checkpoint) -> bool:
     """Whether it has more to write than what every checkpoint has."""
     outside = each.opens or each.closes or each.rejects
-    return bool(outside or each.spawn or each.follows or each.tell or each.ends)
+    children = each.spawn or each.follows or each.tell or each.ends
+    return bool(outside or children or each.slot_key)
 
 
 def ids_to_lock(checkpoints: list[Checkpoint]) -> list[int]:

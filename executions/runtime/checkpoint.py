@@ -29,8 +29,9 @@ from executions.engine.commands import (
     Yield,
 )
 from executions.engine.payload import Payload
+from executions.engine.slots import Slot
 from executions.engine.snapshot import Position, Snapshot
-from executions.engine.states import ENDED, State, is_legal
+from executions.engine.states import ENDED, Reason, State, is_legal
 from executions.runtime.control import control_to_json
 
 Directive = Call | Yield | Rest | Block | Finish
@@ -82,6 +83,8 @@ class Checkpoint:
     follows: dict[str, Any] | None = None
     # The parent's id, step and generation, if this ends a child.
     ends: tuple[int, str, int] | None = None
+    # The concurrency key of which it gives a slot back or wants one; empty: neither.
+    slot_key: str = ""
 
     @property
     def releases(self) -> bool:
@@ -97,10 +100,12 @@ def build(
     counters: Counters,
     now: datetime,
     child_of: tuple[int, str, int] | None = None,
+    slot_key: str = "",
 ) -> Checkpoint:
     """Write down what `commands` made of an execution; moves `counters` on.
 
-    child_of: the parent's id, step and generation, if it is a child.
+    child_of: the parent's id, step and generation, if it is a child. slot_key: the concurrency
+    key that it has a slot of or wants one of.
 
     Raises IllegalTransition before anything is sent anywhere.
     """
@@ -135,9 +140,9 @@ def build(
                 checkpoint.tell.append(_tell_row(after.execution_id, command))
             case Transit():
                 _add_transition(checkpoint, command, counters, now)
-            case Finish(output, error, next_input):
+            case Finish(output, error, next_input, next_slot):
                 if next_input is not None:
-                    checkpoint.follows = {"id": after.execution_id, "input": _fragment(next_input)}
+                    checkpoint.follows = _follower(after.execution_id, next_input, next_slot)
                 row["ended_at"] = now
                 row["output"] = _fragment(output) if output else None
                 row["error"] = error.as_dict() if error else None
@@ -151,7 +156,22 @@ def build(
         checkpoint.ends = child_of
     if after.state is State.PAUSED and checkpoint.transitions:
         row["paused_at"] = now
+    _note_slot(checkpoint, after, slot_key)
     return checkpoint
+
+
+def _note_slot(checkpoint: Checkpoint, after: Snapshot, slot_key: str) -> None:
+    """Whether this is the moment at which a slot is given back or asked for."""
+    if not slot_key or not checkpoint.releases:
+        return
+    row = checkpoint.row
+    if after.state in ENDED or after.state is State.PAUSED:
+        checkpoint.slot_key = slot_key
+    elif after.wants_slot and after.state in (State.INITIALIZED, State.RESUMED):
+        checkpoint.slot_key = slot_key
+        row["paused_at"] = after.paused_at
+        if after.state is State.INITIALIZED:
+            row["reason"] = Reason.SLOT.value
 
 
 def directive_of(commands: Sequence[Command]) -> Directive:
@@ -161,6 +181,17 @@ def directive_of(commands: Sequence[Command]) -> Directive:
         if isinstance(each, Finish):
             return each
     return found[-1] if found else Yield()
+
+
+def _follower(execution_id: int, data: Payload, slot: Slot | None) -> dict[str, Any]:
+    """The execution that continues this one; it asks for its slot when it is claimed."""
+    return {
+        "id": execution_id,
+        "input": _fragment(data),
+        "slot_key": slot.key if slot else None,
+        "slot_limit": slot.limit if slot else 0,
+        "slot_policy": slot.on_limit.value if slot else "",
+    }
 
 
 def _fragment(payload: Payload) -> orjson.Fragment:

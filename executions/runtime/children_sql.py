@@ -71,15 +71,17 @@ WITH born AS (
             log_seq, kind, parent_step, generation, depth, continued_from_id,
             children_generation, children_open, children_failed, children_tolerated,
             started_by_id, principal, idempotency_key, request_hash, correlation_id, labels,
-            slot_key, slot_held, is_test, created_at)
+            slot_key, slot_held, slot_limit, slot_policy, is_test, created_at)
     SELECT p.workflow_id, p.version_id, 'initialized', 'queued', '', '', 0,
            '', 1, 0, x.input, '{}', '{}', p.queue,
            p.priority, now(), 0, 0, 0, 0, 0, 1,
            0, 'root', '', 0, 0, p.id,
            0, 0, 0, 0,
            p.started_by_id, p.principal, '', '', p.correlation_id, p.labels,
-           '', false, p.is_test, now()
-      FROM json_to_recordset(%(follows)s) AS x(id bigint, input jsonb)
+           COALESCE(p.workflow_id || ':' || x.slot_key, ''), false, x.slot_limit, x.slot_policy,
+           p.is_test, now()
+      FROM json_to_recordset(%(follows)s) AS x(
+           id bigint, input jsonb, slot_key text, slot_limit int, slot_policy text)
       JOIN executions_execution p ON p.id = x.id
     RETURNING id)
 INSERT INTO executions_statetransition (execution_id, seq, source, target, reason, actor, at)

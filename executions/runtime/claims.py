@@ -74,6 +74,8 @@ class Row(NamedTuple):
     children_failed: int
     children_tolerated: int
     claimed_at: datetime
+    slot_key: str
+    slot_held: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Claim:
     child_of: tuple[int, str, int] | None = None
     children_open: bool = False
     children_failing: bool = False
+    # The concurrency key that it holds a slot of or wants one of; empty: none.
+    slot_key: str = ""
     # By the database's clock, which has found it due: this host's may be behind.
     claimed_at: datetime | None = None
     messages: list[Message] = field(default_factory=list)
@@ -221,6 +225,7 @@ def _claim(row: Row) -> Claim:
         max_joined_bytes=settings.AUTOPILOT["MAX_JOINED_BYTES"],
         scope_id=row.parent_step,
         generation=row.children_generation,
+        wants_slot=bool(row.slot_key) and not row.slot_held,
     )
     return _new_claim(row, snapshot, broken)
 
@@ -236,6 +241,7 @@ def _new_claim(row: Row, snapshot: Snapshot, broken: ErrorInfo | None) -> Claim:
         broken=broken,
         children_open=row.children_open > 0,
         children_failing=row.children_failed > row.children_tolerated,
+        slot_key=row.slot_key,
         claimed_at=_utc(row.claimed_at),
     )
     if row.parent_id is not None:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from autopilot.common import clock
+from executions import slots
 from executions.models import Execution, Worker
 from executions.querysets import ExecutionQuerySet
 from executions.runtime import dispatch
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 LOCK = (0x41435831, 1)
 LEADER_TRIES_SECONDS = 2.0
 WORKERS_EVERY_SECONDS = 1.0
+SLOTS_EVERY_SECONDS = 1.0
 # Ready this long without an owner: its bell was lost, or every worker was busy. Ring again.
 RING_AGAIN_SECONDS = 5.0
 # A worker that should have been freed this long ago shows that the leader does not lead.
@@ -47,6 +49,10 @@ class Clock:
         self._rang_until: datetime | None = None
         self._rang_all_at: datetime | None = None
         self._freed_at: datetime | None = None
+        self._swept_at: datetime | None = None
+        self._swept_key = ""
+        # Slots that nobody but this clock handed out.
+        self.slots_swept = 0
         self._thread = threading.Thread(target=self._work, name="clock", daemon=True)
 
     @property
@@ -96,6 +102,7 @@ class Clock:
             log.info("clock.leads")
         now = clock.now()
         queues = self._free_workers(now)
+        self._sweep_slots(now)
         queues |= self._due(now)
         for queue in sorted(queues):
             dispatch.ring(queue)
@@ -125,6 +132,14 @@ class Clock:
             return set()
         self._freed_at = now
         return free_lost_workers()
+
+    def _sweep_slots(self, now: datetime) -> None:
+        """Hand out slots that are free although somebody waits for them: a wake was skipped."""
+        if self._swept_at and now - self._swept_at < timedelta(seconds=SLOTS_EVERY_SECONDS):
+            return
+        self._swept_at = now
+        self._swept_key, count = slots.sweep(self._swept_key)
+        self.slots_swept += count
 
     def _due(self, now: datetime) -> set[str]:
         """Queues with something that fell due since the last look, or that nobody has taken."""

@@ -346,7 +346,7 @@ class Ledger:
                     verdict = rows[each.execution_id][4]
                 results.append(verdict)
             fault("ledger.before_commit")
-            sql, parameters = batch(writing)
+            sql, parameters = batch(writing, waits=waits)
             opened.execute(sql + statements.COMMIT, parameters)
             fault("ledger.after_commit")
         self.commits += 1

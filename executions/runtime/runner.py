@@ -276,11 +276,12 @@ class Runner:
             counters=self._counters,
             now=now,
             child_of=self._claim.child_of,
+            slot_key=self._claim.slot_key,
         )
         inbox_seq = await self._ledger.record(checkpoint)
         self._revision += 1
         fault("runner.after_checkpoint")
-        if checkpoint.spawn or checkpoint.tell or checkpoint.follows:
+        if checkpoint.spawn or checkpoint.tell or checkpoint.follows or checkpoint.slot_key:
             self._drain.announce()
         elif checkpoint.ends:
             # Another item may go now, or the parent.

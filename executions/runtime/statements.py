@@ -69,7 +69,10 @@ UPDATE executions_execution e
        error = COALESCE(x.error, e.error),
        started_at = x.started_at,
        ended_at = COALESCE(x.ended_at, e.ended_at),
-       paused_at = CASE WHEN x.state = 'paused' THEN COALESCE(x.paused_at, e.paused_at) END,
+       paused_at = CASE WHEN x.state IN ('paused', 'resumed')
+                        THEN COALESCE(x.paused_at, e.paused_at) END,
+       -- Whoever wrote this checkpoint: no slot outlives the run, or a pause.
+       slot_held = e.slot_held AND x.ended_at IS NULL AND x.state <> 'paused',
        seen_seq = x.seen_seq,
        transition_seq = x.transition_seq,
        log_seq = x.log_seq,
@@ -109,7 +112,8 @@ RETURNING e.id, e.epoch, e.revision, e.claims, e.version_id, e.state, e.input, e
           e.wait_until, e.steps_entered, e.started_at, e.inbox_seq, e.seen_seq,
           e.transition_seq, e.log_seq, e.control, e.deadline_at, e.paused_at,
           e.parent_id, e.parent_step, e.generation, e.item_index, e.children_generation,
-          e.children_open, e.children_failed, e.children_tolerated, now() AS claimed_at
+          e.children_open, e.children_failed, e.children_tolerated, now() AS claimed_at,
+          e.slot_key, e.slot_held
 """
 
 # The worker's row is held while it claims: if the clock has deleted it, nothing is claimed; if the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
@@ -145,3 +146,28 @@ def beat_in_thread(params: dict[str, Any], context: Context) -> int:
         context.heartbeat()
         time.sleep(params["pause"])
     return params["times"]
+
+
+class Places(BaseModel):
+    key: str
+    limit: int
+    seconds: float = 0.0
+
+
+@action("probe.places", schema=Places, idempotent=True)
+async def places(params: Places, context: Context) -> dict[str, Any]:
+    """Hold one of `limit` places for a while; fails for good if all of them are taken.
+
+    A place is a lock on a file, which the kernel gives back however the process ends.
+    """
+    folder = Path(os.environ["PROBE_FILE"]).with_suffix(".places")
+    folder.mkdir(exist_ok=True)
+    for number in range(params.limit):
+        with (folder / f"{params.key}-{number}").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            await asyncio.sleep(params.seconds)
+            return {"place": number}
+    raise TerminalActionError("Crowded", f"All {params.limit} places of {params.key} are taken.")

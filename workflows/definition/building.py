@@ -9,7 +9,7 @@ from typing import Any
 
 from workflows.definition import program as c
 from workflows.definition import steps as models
-from workflows.definition.document import Defaults, Document
+from workflows.definition.document import Concurrency, Defaults, Document
 from workflows.definition.expressions import compile_expression
 from workflows.definition.fields import StepType, is_template
 from workflows.definition.graph import resolve_target, successor
@@ -41,6 +41,15 @@ def build(document: dict[str, Any]) -> c.CompiledDefinition:
         scope=scopes[outline.root.id],
         scopes=MappingProxyType(scopes),
         steps=MappingProxyType(steps),
+        concurrency=_concurrency(model.concurrency),
+    )
+
+
+def _concurrency(model: Concurrency | None) -> c.ConcurrencyRule | None:
+    if model is None:
+        return None
+    return c.ConcurrencyRule(
+        key=compile_expression(model.key), limit=model.limit, on_limit=model.on_limit
     )
 
 

@@ -211,6 +211,18 @@ class CompiledStep:
 
 
 @dataclass(frozen=True, slots=True)
+class ConcurrencyRule:
+    """How many executions with the same key may run at once.
+
+    key: over `input` only. on_limit: `queue`, `reject` or `cancel_oldest`, what one more does.
+    """
+
+    key: Expression
+    limit: int
+    on_limit: str
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledDefinition:
     """A whole definition.
 
@@ -229,3 +241,4 @@ class CompiledDefinition:
     scope: CompiledScope
     scopes: Mapping[str, CompiledScope]
     steps: Mapping[str, CompiledStep]
+    concurrency: ConcurrencyRule | None = None
