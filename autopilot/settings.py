@@ -271,6 +271,8 @@ AUTOPILOT: dict[str, Any] = {
     "LINGER_SECONDS": env.number("AUTOPILOT_LINGER_SECONDS", default=2.0),
     "GRACE_SECONDS": env.number("AUTOPILOT_GRACE_SECONDS", default=10.0),
     "STEP_TIMEOUT_SECONDS": env.number("AUTOPILOT_STEP_TIMEOUT_SECONDS", default=300.0),
+    # How long a signal that nobody waits for is kept.
+    "SIGNAL_KEEP_DAYS": env.number("AUTOPILOT_SIGNAL_KEEP_DAYS", default=7.0),
     # What HTTP actions reach besides public addresses: names, addresses, networks, host:port.
     "HTTP_ALLOW": env.words("AUTOPILOT_HTTP_ALLOW", default=[]),
 }

@@ -66,6 +66,26 @@ class BulkTooMany(Invalid):
     code = "bulk.too_many"
 
 
+class SignalInvalid(Invalid):
+    """The signal cannot be sent like this."""
+
+    code = "signal.invalid"
+
+
+class SignalTooLarge(Invalid):
+    """The data of the signal are larger than a step's output may be."""
+
+    code = "limit.signal"
+    status = 413
+
+
+class SignalRefused(Invalid):
+    """The data break the schema of the step that waits for this signal."""
+
+    code = "signal.schema"
+    status = 422
+
+
 class RerunInvalid(Invalid):
     """The execution cannot be rerun as asked."""
 

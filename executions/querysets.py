@@ -41,6 +41,14 @@ class ExecutionQuerySet(models.QuerySet[Any]):
         return self.filter(found)
 
 
+class SignalQuerySet(models.QuerySet[Any]):
+    """Signals that were received."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those the actor may see; none without the permission to see executions."""
+        return self if actor.may(Permission.EXECUTION_VIEW) else self.none()
+
+
 class SettledQuerySet(models.QuerySet[Any]):
     """Rows in an order that a reader can follow without ever missing one."""
 

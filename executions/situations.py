@@ -19,11 +19,19 @@ from django.db.models.functions import Left
 
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
+from executions import why_outside  # noqa: F401 - brings its sentences
 from executions.engine.events import WISHES
 from executions.engine.slots import shown_key
 from executions.engine.snapshot import Phase
-from executions.engine.states import State
-from executions.models import Execution, InboxMessage, Priority, StateTransition, Worker
+from executions.engine.states import Reason, State
+from executions.models import (
+    Execution,
+    InboxMessage,
+    Priority,
+    SignalWait,
+    StateTransition,
+    Worker,
+)
 from executions.runtime import slots_sql
 from executions.why import (
     MAX_AHEAD,
@@ -43,7 +51,12 @@ _SOMEBODYS = frozenset({State.PAUSED, State.RESUMED, State.CANCELLED})
 
 # What `why.OUTSIDE` has to know of executions that wait for news from outside: by the reason of
 # their state, one query for all of them; answers plain facts by id.
-OUTSIDE: dict[str, Callable[[Sequence[Execution]], Mapping[int, Mapping[str, Any]]]] = {}
+OUTSIDE: dict[str, Callable[[Sequence[Execution]], Mapping[int, Mapping[str, Any]]]] = {
+    Reason.SIGNAL.value: lambda waiting: {
+        wait.execution_id: {"name": wait.name, "correlation": wait.correlation}
+        for wait in SignalWait.objects.filter(execution__in=[each.pk for each in waiting])
+    },
+}
 
 # How many ready ones are before each of these: all of a higher priority, and those of the same
 # that were ready earlier. Reads the index of the claim, and never counts beyond the limit.

@@ -160,7 +160,7 @@ def _standing(facts: Facts) -> Why:
             say("Starts {when}, as asked.", when=Ago(facts.runnable_at)),
             {"at": iso(facts.runnable_at)},
         )
-    return WAITS.get(facts.phase, _something)(facts)
+    return WAITS.get(facts.phase, something)(facts)
 
 
 # Ended -----------------------------------------------------------------------------------------
@@ -210,14 +210,14 @@ def _ended(facts: Facts) -> dict[str, Any]:
 
 def _moving(facts: Facts) -> Why:
     owner = facts.owner.name if facts.owner else ""
-    details = {**_at_step(facts), "worker": owner, "since": iso(facts.current_since)}
+    details = {**at_step(facts), "worker": owner, "since": iso(facts.current_since)}
     if facts.state is not State.RUNNING or not facts.step:
         return Why("moving", say("A worker has just taken it."), details)
     phrase = say(
         "Running step {step}{attempt}{lasted}.",
         step=facts.place,
         attempt=f" (attempt {facts.attempt})" if facts.attempt > 1 else "",
-        lasted=_lasting(facts.current_since),
+        lasted=lasting(facts.current_since),
     )
     if facts.claims > facts.suspect_after:
         alone = say(
@@ -230,7 +230,7 @@ def _moving(facts: Facts) -> Why:
 
 
 def _worker_lost(facts: Facts, owner: Owner) -> Why:
-    details = {**_at_step(facts), "worker": owner.name, "lease_until": iso(owner.lease_until)}
+    details = {**at_step(facts), "worker": owner.name, "lease_until": iso(owner.lease_until)}
     phrase = say(
         "The worker {worker} has not been heard of{when}; {then}",
         worker=owner.name,
@@ -260,7 +260,7 @@ def _pending(facts: Facts, wish: Wish) -> Why:
         by=f" by {wish.actor}" if wish.actor else "",
         when=_when(wish.at),
     )
-    details = {**_at_step(facts), "by": wish.actor, "at": iso(wish.at)}
+    details = {**at_step(facts), "by": wish.actor, "at": iso(wish.at)}
     code = f"pending.{wish.verb}"
     if facts.owner is not None:
         busy = facts.state is State.RUNNING and facts.step
@@ -296,7 +296,7 @@ def _ready(facts: Facts) -> Why:
     moment = facts.runnable_at or facts.now
     waits = facts.now - moment
     is_noticed = waits >= NOTICED_AFTER
-    details: dict[str, Any] = {**_at_step(facts), "queue": facts.queue, "ready_since": iso(moment)}
+    details: dict[str, Any] = {**at_step(facts), "queue": facts.queue, "ready_since": iso(moment)}
     if facts.workers == 0:
         phrase = say(
             "{start}, but {nobody}.{lasting}",
@@ -369,7 +369,7 @@ def _paused(facts: Facts) -> Why:
         because=_because(facts),
         where=say(" It goes on with step {step}.", step=facts.place) if facts.step else "",
     )
-    return Why("paused", phrase, {**_at_step(facts), **_asked(facts)})
+    return Why("paused", phrase, {**at_step(facts), **_asked(facts)})
 
 
 def _slot(facts: Facts, slot: SlotWait) -> Why:
@@ -398,13 +398,13 @@ def _in_line(ahead: int) -> str:
 
 def _timer(facts: Facts) -> Why:
     if facts.wait_until is None:
-        return _something(facts)
+        return something(facts)
     phrase = say(
         "Waits at step {step} for a timer that is due {when}.",
         step=facts.place,
         when=Ago(facts.wait_until),
     )
-    return Why("timer", phrase, {**_at_step(facts), "until": iso(facts.wait_until)})
+    return Why("timer", phrase, {**at_step(facts), "until": iso(facts.wait_until)})
 
 
 def _backoff(facts: Facts) -> Why:
@@ -412,13 +412,13 @@ def _backoff(facts: Facts) -> Why:
     phrase = say(
         "Step {step} failed; it is tried again{when}.", step=facts.place, when=_when(until)
     )
-    details = {**_at_step(facts), "attempt": facts.attempt, "until": iso(until)}
+    details = {**at_step(facts), "attempt": facts.attempt, "until": iso(until)}
     return Why("backoff", phrase, details)
 
 
 def _children(facts: Facts) -> Why:
     phrase = say("Waits at step {step} for the executions that it started.", step=facts.place)
-    return Why("children", phrase, {**_at_step(facts), "since": iso(facts.current_since)})
+    return Why("children", phrase, {**at_step(facts), "since": iso(facts.current_since)})
 
 
 def _stopping(facts: Facts) -> Why:
@@ -426,24 +426,26 @@ def _stopping(facts: Facts) -> Why:
         "Too many items of step {step} failed; it waits for the others to be cancelled.",
         step=facts.place,
     )
-    return Why("children.stopping", phrase, {**_at_step(facts), "since": iso(facts.current_since)})
+    return Why("children.stopping", phrase, {**at_step(facts), "since": iso(facts.current_since)})
 
 
 def _outside(facts: Facts) -> Why:
     """News from outside; its kind is the reason of the state."""
-    return OUTSIDE.get(facts.reason, _something)(facts)
+    return OUTSIDE.get(facts.reason, something)(facts)
 
 
-def _something(facts: Facts) -> Why:
+def something(facts: Facts) -> Why:
+    """Nothing better is known than the reason of its state."""
     phrase = say(
         "Waits{where}: {what}.",
         where=say(" at step {step}", step=facts.place) if facts.step else "",
         what=facts.reason.rstrip(".") or "nothing is due",
     )
-    return Why("waiting", phrase, {**_at_step(facts), "reason": facts.reason})
+    return Why("waiting", phrase, {**at_step(facts), "reason": facts.reason})
 
 
 # What a step waits for that waits for news from outside, by the reason of its state.
+# Filled by `why_outside.py`.
 OUTSIDE: dict[str, Callable[[Facts], Why]] = {}
 
 # What a position that is at rest waits for, by the phase of the current step. A step that can wait
@@ -468,7 +470,8 @@ def iso(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _at_step(facts: Facts) -> dict[str, Any]:
+def at_step(facts: Facts) -> dict[str, Any]:
+    """For the details: where it stands."""
     return {"step": facts.step} if facts.step else {}
 
 
@@ -502,7 +505,8 @@ def _when(moment: datetime | None) -> Phrase | str:
     return "" if moment is None else say(" {ago}", ago=Ago(moment))
 
 
-def _lasting(moment: datetime | None) -> Phrase | str:
+def lasting(moment: datetime | None) -> Phrase | str:
+    """` for 3 s`, or nothing."""
     return "" if moment is None else say(" for {since}", since=Since(moment))
 
 
@@ -522,6 +526,9 @@ __all__ = [
     "SlotWait",
     "Why",
     "Wish",
+    "at_step",
     "iso",
+    "lasting",
+    "something",
     "why_of",
 ]

@@ -16,6 +16,8 @@ class Permission(StrEnum):
     EXECUTION_VIEW = "executions.view_execution"
     EXECUTION_START = "executions.start_execution"
     EXECUTION_CONTROL = "executions.control_execution"
+    EXECUTION_SIGNAL = "executions.signal_execution"
+    TASK_WORK = "executions.work_on_tasks"
     MONITORING_VIEW = "monitoring.view_monitoring"
     # Not `auth.change_user`: the user model is whatever AUTH_USER_MODEL says.
     USER_MANAGE = "accounts.manage_users"
@@ -35,7 +37,12 @@ class Role(StrEnum):
 _VIEWER = frozenset(
     {Permission.WORKFLOW_VIEW, Permission.EXECUTION_VIEW, Permission.MONITORING_VIEW}
 )
-_OPERATOR = _VIEWER | {Permission.EXECUTION_START, Permission.EXECUTION_CONTROL}
+_OPERATOR = _VIEWER | {
+    Permission.EXECUTION_START,
+    Permission.EXECUTION_CONTROL,
+    Permission.EXECUTION_SIGNAL,
+    Permission.TASK_WORK,
+}
 # A designer tries out what they write, and so may start; controlling other people's
 # executions stays with operators.
 _DESIGNER = _VIEWER | {

@@ -4,6 +4,7 @@ from executions.models.bulk_call import BulkCall
 from executions.models.execution import ENDED_VALUES, Execution, Kind, Priority
 from executions.models.history import LogLine, StateTransition, StepExecution
 from executions.models.inbox import InboxMessage
+from executions.models.signals import Signal, SignalWait
 from executions.models.state import DurableValue
 from executions.models.worker import Worker
 
@@ -16,6 +17,8 @@ __all__ = [
     "Kind",
     "LogLine",
     "Priority",
+    "Signal",
+    "SignalWait",
     "StateTransition",
     "StepExecution",
     "Worker",

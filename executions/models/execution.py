@@ -199,6 +199,8 @@ class Execution(ExecutionVerbs, models.Model):
         permissions = [
             ("start_execution", "Can start executions"),
             ("control_execution", "Can pause, resume and cancel executions"),
+            ("signal_execution", "Can send signals to executions"),
+            ("work_on_tasks", "Can take tasks from queues"),
         ]
         default_permissions = ("view",)
         indexes = [

@@ -18,7 +18,7 @@ from autopilot.common import clock
 from executions import slots
 from executions.models import Execution, Worker
 from executions.querysets import ExecutionQuerySet
-from executions.runtime import dispatch
+from executions.runtime import dispatch, matching
 from executions.runtime.lease import free_lost_workers
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,12 @@ WORKERS_EVERY_SECONDS = 1.0
 SLOTS_EVERY_SECONDS = 1.0
 # Ready this long without an owner: its bell was lost, or every worker was busy. Ring again.
 RING_AGAIN_SECONDS = 5.0
+# Waits for signals and signals of the last moments are matched every second, should the process
+# that made them have died; all of them more rarely.
+MATCH_EVERY_SECONDS = 1.0
+LATE_SECONDS = 10.0
+MATCH_ALL_EVERY_SECONDS = 30.0
+PURGE_EVERY_SECONDS = 60.0
 # A worker that should have been freed this long ago shows that the leader does not lead.
 ASLEEP_SECONDS = 3.0
 
@@ -53,6 +59,8 @@ class Clock:
         self._swept_key = ""
         # Slots that nobody but this clock handed out.
         self.slots_swept = 0
+        # When each of the rarer duties was last done.
+        self._did: dict[str, datetime] = {}
         self._thread = threading.Thread(target=self._work, name="clock", daemon=True)
 
     @property
@@ -104,6 +112,7 @@ class Clock:
         queues = self._free_workers(now)
         self._sweep_slots(now)
         queues |= self._due(now)
+        queues |= self._match(now)
         for queue in sorted(queues):
             dispatch.ring(queue)
         return self._pause(now)
@@ -140,6 +149,24 @@ class Clock:
         self._swept_at = now
         self._swept_key, count = slots.sweep(self._swept_key)
         self.slots_swept += count
+
+    def _match(self, now: datetime) -> set[str]:
+        """Queues with something that was given a signal here."""
+        if self._is_time("purge", PURGE_EVERY_SECONDS, now):
+            matching.purge()
+        if self._is_time("match_all", MATCH_ALL_EVERY_SECONDS, now):
+            return matching.match_all()
+        if self._is_time("match", MATCH_EVERY_SECONDS, now):
+            return matching.match_late(LATE_SECONDS)
+        return set()
+
+    def _is_time(self, duty: str, every_seconds: float, now: datetime) -> bool:
+        """Whether so long has passed since this was last answered with yes."""
+        last = self._did.get(duty)
+        if last is not None and now - last < timedelta(seconds=every_seconds):
+            return False
+        self._did[duty] = now
+        return True
 
     def _due(self, now: datetime) -> set[str]:
         """Queues with something that fell due since the last look, or that nobody has taken."""

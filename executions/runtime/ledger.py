@@ -20,7 +20,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import errors as pg
 
-from executions.engine.events import ChildrenEnded
+from executions.engine.events import SIGNAL, ChildrenEnded
 from executions.runtime import prepared, statements
 from executions.runtime.batch import batch, ids_to_lock
 from executions.runtime.checkpoint import Checkpoint
@@ -32,6 +32,7 @@ from executions.runtime.claims import (
     read_messages,
 )
 from executions.runtime.faults import fault
+from executions.runtime.matching import Woken, match_waits
 from executions.runtime.outers import Outers
 from executions.runtime.rows import cursor
 
@@ -106,8 +107,10 @@ class Ledger:
     The public coroutines are called on the event loop; the SQL runs on the ledger's own thread.
     """
 
-    def __init__(self, worker_id: int) -> None:
+    def __init__(self, worker_id: int, *, on_woken: Callable[[Woken], None] = Woken.tell) -> None:
+        """on_woken: hears, on the ledger's thread, what a checkpoint has made ready beside it."""
         self.worker_id = worker_id
+        self._on_woken = on_woken
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # Executions this process knows it owns, by id, with the epoch of the claim.
         self._held: dict[int, int] = {}
@@ -349,12 +352,35 @@ class Ledger:
             sql, parameters = batch(writing, waits=waits)
             opened.execute(sql + statements.COMMIT, parameters)
             fault("ledger.after_commit")
+            self._match(opened, writing)
         self.commits += 1
         self.checkpoints += len(writing)
         for each, result in zip(checkpoints, results, strict=True):
             if each.releases and result is not BUSY and not isinstance(result, Unheard):
                 self._held.pop(each.execution_id, None)
         return results
+
+    def _match(self, opened: Any, written: list[Checkpoint]) -> None:
+        """Look for signals that were kept for steps that wait from now on.
+
+        What fails here has nothing to do with the checkpoints, which are written; the clock looks
+        for signals too.
+        """
+        waiting = [
+            each.execution_id
+            for each in written
+            if each.opens.get(SIGNAL) or each.rejects.get(SIGNAL)
+        ]
+        if not waiting:
+            return
+        fault("ledger.before_matching")
+        try:
+            woken = match_waits(opened, waiting)
+        except psycopg2.Error as error:
+            log.warning("ledger.not_matched", error=str(error).strip())
+            return
+        if woken.count:
+            self._on_woken(woken)
 
     @staticmethod
     def _held_by_others(opened: Any, missing: set[int]) -> set[int]:

@@ -21,6 +21,7 @@ from executions.runtime.drain import Drain
 from executions.runtime.lease import Lease
 from executions.runtime.ledger import Ledger
 from executions.runtime.listener import Listener
+from executions.runtime.matching import Woken
 from executions.runtime.performer import Performer
 from workflows.actions.net.client import close_transport
 
@@ -63,7 +64,7 @@ class WorkerProcess:
             on_lost=self._on_lost,
             on_messages=self._on_wake,
         )
-        self._ledger = Ledger(self._lease.worker_id)
+        self._ledger = Ledger(self._lease.worker_id, on_woken=self._on_woken)
         self._lost.clear()
 
     def _busy(self) -> int:
@@ -159,6 +160,13 @@ class WorkerProcess:
         drain = self._drain
         if drain is not None:
             self._soon(lambda: asyncio.ensure_future(drain.wake(execution_ids)))
+
+    def _on_woken(self, woken: Woken) -> None:
+        drain = self._drain
+        if drain is not None and drain.queue in woken.queues:
+            self._soon(drain.ring)
+        # Redis may be slow; the ledger doesn't wait for it.
+        self._soon(lambda: self._loop.run_in_executor(None, woken.tell))
 
     def _on_lost(self) -> None:
         self._lost.set()

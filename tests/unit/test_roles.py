@@ -23,6 +23,8 @@ def test_operators_add_the_control_of_executions() -> None:
     assert MATRIX[Role.OPERATOR] - MATRIX[Role.VIEWER] == {
         "executions.start_execution",
         "executions.control_execution",
+        "executions.signal_execution",
+        "executions.work_on_tasks",
     }
     assert MATRIX[Role.VIEWER] < MATRIX[Role.OPERATOR]
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executions import why_outside  # noqa: F401 - brings its sentences
 from executions.console.sentences import html_of
 from executions.engine.events import Verb
 from executions.engine.snapshot import Phase
@@ -39,6 +40,39 @@ AT_STEP = {"step": "charge", "step_name": "Charge the card"}
 RUNNING = {**AT_STEP, "phase": "call", "owner": ALIVE, "current_since": ago(seconds=3)}
 
 CASES: dict[str, tuple[Facts, str, str, dict[str, Any]]] = {
+    "signal": (
+        facts(
+            State.WAITING,
+            **AT_STEP,
+            phase="outside",
+            reason="signal",
+            current_since=ago(minutes=5),
+            wait_until=later(hours=2),
+            outside={"name": "payment.received", "correlation": "A-17"},
+        ),
+        "signal",
+        "Waits at step “Charge the card” for the signal “payment.received” with correlation “A-17” "
+        "for 5 min, and gives up in 2 h.",
+        {
+            "step": "charge",
+            "signal": "payment.received",
+            "correlation": "A-17",
+            "since": "2030-01-31T11:55:00Z",
+            "until": "2030-01-31T14:00:00Z",
+        },
+    ),
+    "signal to the execution itself": (
+        facts(
+            State.WAITING,
+            **AT_STEP,
+            phase="outside",
+            reason="signal",
+            outside={"name": "paid", "correlation": ""},
+        ),
+        "signal",
+        "Waits at step “Charge the card” for the signal “paid” sent to this execution.",
+        {"step": "charge", "signal": "paid", "correlation": "", "since": None, "until": None},
+    ),
     "completed": (
         facts(State.COMPLETED, ended_at=ago(minutes=3), duration_seconds=2.0, steps_entered=3),
         "ended.completed",
