@@ -32,6 +32,7 @@ from executions.console.starting import StartPage
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import State
 from executions.models import Execution, StepExecution
+from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
 from executions.reads import state_counts
 from executions.situations import situations_of
@@ -127,7 +128,7 @@ class ExecutionAdmin(StartPage, PageAdmin):
         )
 
     def items_page(self, request: HttpRequest, *, pk: int, step: str) -> HttpResponseBase:
-        """The items of a map, in the order of its list."""
+        """The items of a map, the branches of a parallel, or the child of a step, in order."""
         execution = self._execution(request, pk)
         context = found(step_context(execution, step))
         page = read_items(execution, step, request.GET)
@@ -136,7 +137,7 @@ class ExecutionAdmin(StartPage, PageAdmin):
         return self.render(
             request,
             "executions/items.html",
-            title=f"Items of {context['node']['name']}",
+            title=f"{items.nouns.capitalize()} of {context['node']['name']}",
             crumbs=[*self._way_to(execution), self._crumb(execution)],
             execution=execution,
             node=context["node"],
@@ -210,6 +211,7 @@ class ExecutionAdmin(StartPage, PageAdmin):
             "live_url": self.url("live", execution.pk),
             "facts": facts_of(execution),
             "name": name_of(execution),
+            "part": part_words(execution) or f"step {execution.parent_step}",
             "parent_name": name_of(execution.parent) if execution.parent else "",
             "reruns": execution.reruns.order_by("pk")[:SHOWN_RERUNS],
             **live_context(execution, may_control=self._may_control(request)),

@@ -38,17 +38,20 @@ PROGRESS_LINES = 4
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """How far the map is that an execution stands at: `done` of `total`, `failed` among them."""
+    """How far the step with children is that an execution stands at: `done` of `total`, `failed`
+    among them; `noun` and `nouns` are what one and several of them are called."""
 
     step: str
     generation: int
     total: int
     done: int
     failed: int
+    noun: str = "item"
+    nouns: str = "items"
 
     def __str__(self) -> str:
         failed = f", {self.failed:,} failed" if self.failed else ""
-        return f"{self.done:,} of {plural(self.total, 'item')}{failed}"
+        return f"{self.done:,} of {plural(self.total, self.noun, self.nouns)}{failed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class _ItemCounter:
             total=self._total,
             done=self._total - execution.children_open,
             failed=execution.children_failed,
+            **({"noun": "branch", "nouns": "branches"} if execution.children_needed else {}),
         )
 
 

@@ -124,8 +124,7 @@ def _let_in(rows: Sequence[Execution], parents: Mapping[int, Execution]) -> set[
 def _room(parent: Execution) -> int:
     """How many more of its items may be under way at once."""
     config = compiled_version(parent.version_id).steps[parent.current_step].config
-    assert isinstance(config, MapConfig)
-    if config.max_concurrency is None:
+    if not isinstance(config, MapConfig) or config.max_concurrency is None:
         return parent.children_failed
     waiting = Execution.objects.filter(
         parent=parent,

@@ -24,6 +24,7 @@ from executions.engine.events import WISHES
 from executions.engine.slots import shown_key
 from executions.engine.snapshot import Phase
 from executions.engine.states import Reason, State
+from executions.joining import Joining
 from executions.models import (
     Execution,
     InboxMessage,
@@ -159,6 +160,13 @@ def _columns(execution: Execution) -> dict[str, Any]:
         "steps_entered": execution.steps_entered,
         "claims": execution.claims,
         "error_code": execution.error_code,
+        "joining": Joining(
+            total=execution.children_total,
+            open=execution.children_open,
+            failed=execution.children_failed,
+            tolerated=execution.children_tolerated,
+            needed=execution.children_needed,
+        ),
     }
 
 

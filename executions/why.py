@@ -14,6 +14,7 @@ from typing import Any
 from autopilot.common.words import duration_words, plural
 from executions.engine.events import Verb
 from executions.engine.states import ENDED, Reason, State
+from executions.joining import NOTHING, Joining, stopping_words, waiting_words
 from executions.phrases import Ago, Phrase, Since, Strong, Typed, say
 
 # Ready for longer than this without an owner, an execution is late.
@@ -69,8 +70,8 @@ class Facts:
     pending: wishes, oldest first. workers: how many live workers serve its queue; None = unknown.
     all_workers: how many live workers there are at all. ahead: how many ready ones are before it,
     at most MAX_AHEAD + 1; None = unknown. outside: of a wait for news from outside, what its reader
-    in `situations.OUTSIDE` has found. suspect_after, lost_after: claims without progress after
-    which it is run alone, and after which it is given up.
+    in `situations.OUTSIDE` has found. joining: the children of its step. suspect_after, lost_after:
+    claims without progress after which it is run alone, and after which it is given up.
     """
 
     state: State
@@ -98,6 +99,7 @@ class Facts:
     all_workers: int | None = None
     ahead: int | None = None
     outside: Mapping[str, Any] = field(default_factory=dict)
+    joining: Joining = NOTHING
     suspect_after: int = 3
     lost_after: int = 6
     slot: SlotWait | None = None
@@ -417,16 +419,13 @@ def _backoff(facts: Facts) -> Why:
 
 
 def _children(facts: Facts) -> Why:
-    phrase = say("Waits at step {step} for the executions that it started.", step=facts.place)
-    return Why("children", phrase, {**at_step(facts), "since": iso(facts.current_since)})
+    phrase = waiting_words(facts.joining, facts.place)
+    return Why("children", phrase, {**_since(facts), **facts.joining.as_dict()})
 
 
 def _stopping(facts: Facts) -> Why:
-    phrase = say(
-        "Too many items of step {step} failed; it waits for the others to be cancelled.",
-        step=facts.place,
-    )
-    return Why("children.stopping", phrase, {**at_step(facts), "since": iso(facts.current_since)})
+    phrase = stopping_words(facts.joining, facts.place)
+    return Why("children.stopping", phrase, {**_since(facts), **facts.joining.as_dict()})
 
 
 def _outside(facts: Facts) -> Why:
@@ -473,6 +472,10 @@ def iso(moment: datetime | None) -> str | None:
 def at_step(facts: Facts) -> dict[str, Any]:
     """For the details: where it stands."""
     return {"step": facts.step} if facts.step else {}
+
+
+def _since(facts: Facts) -> dict[str, Any]:
+    return {**at_step(facts), "since": iso(facts.current_since)}
 
 
 def _claims(facts: Facts) -> dict[str, Any]:

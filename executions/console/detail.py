@@ -16,6 +16,7 @@ from executions.console.timeline import Shape, rows_of
 from executions.console.timeline import groups_under_way as groups
 from executions.console.verbs import offered
 from executions.models import Execution, LogLine, StepExecution
+from executions.parts import part_words
 from executions.reads import StepView, recorded, step_under_way, steps_of, transitions_of
 from executions.situations import situation_of
 from workflows.console.drawing import depths_of, scopes_by_step
@@ -23,6 +24,7 @@ from workflows.console.drawing import depths_of, scopes_by_step
 SHOWN_STEPS = 200
 SHOWN_LOG = 500
 SHOWN_RUNS = 20
+_WITH_PARTS = frozenset({"map", "parallel"})
 
 
 def describe(execution: Execution) -> SafeString:
@@ -74,7 +76,7 @@ def fingerprint(execution: Execution) -> str:
 
 def _has_items(execution: Execution, steps: list[StepView]) -> bool:
     """Whether it may have made children; most have not, and need not be asked."""
-    return execution.children_generation > 0 or any(step.type == "map" for step in steps)
+    return execution.children_generation > 0 or any(step.type in _WITH_PARTS for step in steps)
 
 
 def step_context(execution: Execution, step_id: str) -> dict[str, Any] | None:
@@ -112,22 +114,22 @@ def step_context(execution: Execution, step_id: str) -> dict[str, Any] | None:
 
 
 def _map_around(drawing: Mapping[str, Any], node: Mapping[str, Any]) -> str:
-    """The id of the map whose items run this step; empty if the execution itself runs it."""
+    """The id of the step whose items or branches take this one; empty if the execution itself
+    takes it."""
     scopes = {scope["id"]: scope for scope in drawing["scopes"]}
     scope_of = scopes_by_step(drawing)
     scope = scopes[node["scope"]]
     while scope["parent"]:
-        if scope["kind"] == "item":
+        if scope["kind"] in ("item", "branch"):
             return str(scope["parent"])
         scope = scopes[scope_of[scope["parent"]]]
     return ""
 
 
 def name_of(execution: Execution) -> str:
-    """What its page is called: an item goes by its place in the list, anything else by its id."""
-    if execution.item_index is None:
-        return f"Execution {execution.pk}"
-    return f"Item {execution.item_index} of {execution.parent_step}"
+    """What its page is called: a part goes by its place in the whole, anything else by its id."""
+    words = part_words(execution)
+    return words[:1].upper() + words[1:] if words else f"Execution {execution.pk}"
 
 
 def facts_of(execution: Execution) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from executions.console.items import Items
 from executions.models import Execution, Kind
 from executions.reads import StepView
 from workflows.console.drawing import drawing_of, scopes_by_step
+from workflows.definition.outline import branch_scope_id
 
 # Every step by the one before it in its scope: what ran how often, what came of it the last time,
 # and which ways were taken. Reads the steps of one execution once, by their unique index.
@@ -36,8 +37,10 @@ FROM linked GROUP BY step_id, before, state_before
 
 
 def graph_of(execution: Execution) -> dict[str, Any]:
-    """The drawing of what this execution runs: all of it, or what runs for an item of a map."""
+    """The drawing of what this execution runs: the document, or an item's or a branch's scope."""
     inside = execution.parent_step if execution.kind == Kind.ITEM else ""
+    if execution.kind == Kind.BRANCH:
+        inside = branch_scope_id(execution.parent_step, execution.item_index or 0)
     try:
         return drawing_of(execution.version.definition, inside=inside)
     except DomainError:

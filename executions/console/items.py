@@ -12,20 +12,27 @@ from django.db.models import F, Q, TextField
 from django.db.models.functions import Cast, Left
 from django.http import QueryDict
 
+from autopilot.common.words import plural
 from executions.engine.states import State
-from executions.models import Execution
+from executions.models import Execution, Kind
+from executions.parts import branch_of
 
 PER_PAGE = 100
 MAX_INPUT_CHARS = 160
 # The order in which a bar shows the states: what is done, what is on its way, what went wrong.
 _ORDER = ("completed", "running", "resumed", "waiting", "paused", "initialized")
 _ENDED_BADLY = ("cancelled", "failed")
+NOUNS: Mapping[str, tuple[str, str]] = {
+    Kind.ITEM.value: ("item", "items"),
+    Kind.BRANCH.value: ("branch", "branches"),
+    Kind.CHILD.value: ("execution", "executions"),
+}
 
 # Of several tries at an item the one that counts: the one that succeeded, else the latest.
 _COUNTS = """
-SELECT parent_step, state, count(*)
+SELECT parent_step, state, kind, count(*)
 FROM (
-    SELECT DISTINCT ON (parent_step, item_index) parent_step, state
+    SELECT DISTINCT ON (parent_step, item_index) parent_step, state, kind
     FROM executions_execution
     WHERE parent_id = %(parent)s AND item_index IS NOT NULL
       AND (%(step)s = '' OR parent_step = %(step)s)
@@ -33,15 +40,17 @@ FROM (
       AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
     ORDER BY parent_step, item_index, (state = 'completed') DESC, generation DESC
 ) AS counted
-GROUP BY parent_step, state
+GROUP BY parent_step, state, kind
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The items of one map by state."""
+    """The items of a map or the branches of a parallel, by state; named by `noun`, `nouns`."""
 
     counts: Mapping[str, int]
+    noun: str = "item"
+    nouns: str = "items"
 
     @property
     def total(self) -> int:
@@ -63,7 +72,7 @@ class Items:
         failed = self.counts.get("failed", 0)
         text = f"{self.ended:,} of {self.total:,} ended"
         if self.ended == self.total:
-            text = "1 item" if self.total == 1 else f"{self.total:,} items"
+            text = plural(self.total, self.noun, self.nouns)
         return text + (f", {failed:,} failed" if failed else "")
 
 
@@ -82,7 +91,7 @@ def items_of_run(
 def _count(
     execution: Execution, step_id: str, since: datetime | None, until: datetime | None
 ) -> dict[str, Items]:
-    found: dict[str, dict[str, int]] = {}
+    found: dict[tuple[str, str], dict[str, int]] = {}
     parameters: dict[str, Any] = {
         "parent": execution.pk,
         "step": step_id,
@@ -91,9 +100,9 @@ def _count(
     }
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, parameters)
-        for step, state, count in cursor.fetchall():
-            found.setdefault(step, {})[state] = count
-    return {step: Items(counts) for step, counts in found.items()}
+        for step, state, kind, count in cursor.fetchall():
+            found.setdefault((step, kind), {})[state] = count
+    return {step: Items(counts, *NOUNS[kind]) for (step, kind), counts in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,8 @@ def _place(text: str | None) -> tuple[int, int] | None:
 
 
 def shown_input(row: Any) -> str:
-    """The beginning of an item's value."""
+    """What a part is: a branch by its name, an item by the beginning of its value."""
+    if row.kind == Kind.BRANCH:
+        return branch_of(row)
     text = row.item_input or ""
     return text if len(text) <= MAX_INPUT_CHARS else f"{text[: MAX_INPUT_CHARS - 1]}…"

@@ -59,12 +59,22 @@ class Transit:
     actor: str
 
 
+class ChildKind(StrEnum):
+    """What a child execution does of its parent's step."""
+
+    ITEM = "item"
+    BRANCH = "branch"
+    CHILD = "child"  # another workflow
+
+
 @dataclass(frozen=True, slots=True)
 class Spawn:
     """Make a child execution for each item that has none that succeeded since `base`.
 
     concurrency: how many may be under way at once; None = all. tolerated: how many may fail before
-    the execution is told so.
+    the execution is told so. needed: how many have to succeed before it is told so; 0 = it is told
+    when all have ended. takes_up: those whose last child failed get no new one, that one goes on.
+    version: id of the version that a child workflow runs.
     """
 
     step_id: str
@@ -73,6 +83,10 @@ class Spawn:
     items: tuple[Payload, ...]
     concurrency: int | None
     tolerated: int
+    kind: ChildKind = ChildKind.ITEM
+    needed: int = 0
+    takes_up: bool = False
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ class ChildResult:
     succeeded: bool
     output: Any = None
     error: Mapping[str, Any] | None = None
+    execution_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,13 @@ class ChildrenFailing:
     generation: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class ChildrenEnough:
+    """As many of a generation have succeeded as the step needs, and others are still under way."""
+
+    generation: int = 1
+
+
 Event = (
     Claimed
     | Continued
@@ -146,4 +154,5 @@ Event = (
     | Delivered
     | ChildrenEnded
     | ChildrenFailing
+    | ChildrenEnough
 )

@@ -20,7 +20,15 @@ from executions.engine.errors import (
 )
 from executions.engine.payload import Payload, encode
 from executions.engine.slots import slot_of
-from executions.engine.snapshot import Frame, Part, Phase, Position, Snapshot, scope_of
+from executions.engine.snapshot import (
+    WITH_CHILDREN,
+    Frame,
+    Part,
+    Phase,
+    Position,
+    Snapshot,
+    scope_of,
+)
 from executions.engine.states import ENDED, Reason, State
 from executions.engine.working import Working
 from workflows.definition.compiled import (
@@ -329,6 +337,9 @@ def extend_deadlines(snapshot: Snapshot, pause: timedelta) -> None:
         replace(frame, deadline=frame.deadline + pause) if frame.deadline else frame
         for frame in snapshot.frames
     )
+    position = snapshot.position
+    if position and position.phase in WITH_CHILDREN and position.wait_until is not None:
+        snapshot.position = replace(position, wait_until=position.wait_until + pause)
 
 
 # The end -----------------------------------------------------------------------------------------

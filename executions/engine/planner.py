@@ -11,7 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from executions.engine import flow, maps, outside, signals, steps, wishes  # noqa: F401
+from executions.engine import (
+    children,
+    flow,
+    maps,  # noqa: F401 - a type of step brings itself in
+    outside,
+    parallels,  # noqa: F401
+    signals,  # noqa: F401
+    steps,
+    wishes,
+)
 from executions.engine.commands import Block, Closing, Command, Finish, SetControl, Yield
 from executions.engine.errors import (
     ENGINE_INTERNAL,
@@ -24,6 +33,7 @@ from executions.engine.events import (
     CallFailed,
     CallSucceeded,
     ChildrenEnded,
+    ChildrenEnough,
     ChildrenFailing,
     Claimed,
     Continued,
@@ -32,7 +42,7 @@ from executions.engine.events import (
     Told,
     Verb,
 )
-from executions.engine.snapshot import Phase, Snapshot
+from executions.engine.snapshot import WITH_CHILDREN, Phase, Snapshot
 from executions.engine.states import ENDED, Reason, State
 from executions.engine.working import Working
 
@@ -107,10 +117,9 @@ def abort(snapshot: Snapshot, error: ErrorInfo, now: datetime) -> Plan:
     if position and step and position.phase is Phase.CALL:
         steps.fail(working, step, position, error, now)
         error = error.at(step.id, position.attempt)
-    elif position and step and position.phase in (Phase.CHILDREN, Phase.STOPPING):
-        maps.tell(
-            working, position, Verb.CANCEL, flow.ENGINE, "the execution they belong to failed"
-        )
+    elif position:
+        reason = "the execution they belong to failed"
+        children.tell(working, position, Verb.CANCEL, flow.ENGINE, reason)
     flow.end_failed(working, error)
     outside.note_closed(working, snapshot)
     return Plan(tuple(working.commands), working.snapshot)
@@ -263,16 +272,21 @@ def _on_children_ended(
     if snapshot.state is State.WAITING:
         working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
     step = snapshot.definition.steps[position.step_id]
-    if flow.follow(working, maps.join(working, step, position, event, now), now):
+    if flow.follow(working, children.join(working, step, position, event, now), now):
         flow.run(working, now, spent)
 
 
-def _on_children_failing(
-    working: Working, event: ChildrenFailing, now: datetime, spent: Callable[[], bool]
+def _on_children_decided(
+    working: Working,
+    event: ChildrenFailing | ChildrenEnough,
+    now: datetime,
+    spent: Callable[[], bool],
 ) -> None:
     position = working.snapshot.position
     if _is_joining(working.snapshot, event.generation) and position is not None:
-        maps.stop(working, position, flow.ENGINE, "too many items failed")
+        is_enough = isinstance(event, ChildrenEnough)
+        reason = "enough others have succeeded" if is_enough else "too many others failed"
+        children.stop(working, position, flow.ENGINE, reason)
     _stay(working)
 
 
@@ -281,15 +295,15 @@ def _is_joining(snapshot: Snapshot, generation: int) -> bool:
     return (
         snapshot.state in (State.RUNNING, State.WAITING)
         and snapshot.position is not None
-        and snapshot.position.phase in (Phase.CHILDREN, Phase.STOPPING)
+        and snapshot.position.phase in WITH_CHILDREN
         and snapshot.position.generation == generation
     )
 
 
 def _tell_children(working: Working, event: Asked) -> None:
     position = working.snapshot.position
-    if position is not None and position.phase in (Phase.CHILDREN, Phase.STOPPING):
-        maps.tell(working, position, event.verb, event.actor, event.reason)
+    if position is not None:
+        children.tell(working, position, event.verb, event.actor, event.reason)
 
 
 def _end_call(
@@ -320,5 +334,6 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     CallSucceeded: _end_call,
     CallFailed: _end_call,
     ChildrenEnded: _on_children_ended,
-    ChildrenFailing: _on_children_failing,
+    ChildrenFailing: _on_children_decided,
+    ChildrenEnough: _on_children_decided,
 }

@@ -23,10 +23,13 @@ class Phase(StrEnum):
     BACKOFF = "backoff"  # it failed; at `wait_until` its next attempt begins
     INSIDE = "inside"  # a group whose steps are being taken; only in frames
     CHILDREN = "children"  # its child executions are under way
-    STOPPING = "stopping"  # they are being cancelled, since too many have failed
+    STOPPING = "stopping"  # it is decided what they come to, and the rest are being cancelled
     OUTSIDE = "outside"  # it waits for news from outside, until `wait_until` if that is given
     SKIPPED = "skipped"  # somebody had it skipped; the step after it is next
     RESULT = "result"  # it ended the execution; what that comes to is next
+
+
+WITH_CHILDREN = frozenset({Phase.CHILDREN, Phase.STOPPING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """What an item of a map sees of the execution around it, which is at rest meanwhile."""
+    """What an item or a branch sees of the execution around it, which is at rest meanwhile."""
 
     input: Any
     vars: Mapping[str, Any]
@@ -128,7 +131,7 @@ class Snapshot:
     max_input_bytes: int = 1024 * 1024
     max_output_bytes: int = 256 * 1024
     max_joined_bytes: int = 16 * 1024 * 1024
-    scope_id: str = ""  # the scope it runs: the document's, or that of the map it is an item of
+    scope_id: str = ""  # the scope it runs: the document's, that of a map, or that of a branch
     outer: Outer | None = None
     item_names: Mapping[str, Any] = field(default_factory=dict)  # what enclosing maps bind
     generation: int = 0  # of the children made last

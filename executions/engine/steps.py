@@ -29,7 +29,7 @@ from executions.engine.errors import (
 from executions.engine.events import CallFailed, CallSucceeded, LogRecord, Verb
 from executions.engine.payload import NULL, Payload, encode
 from executions.engine.slots import slot_of
-from executions.engine.snapshot import Phase, Position, StepFact, scope_of
+from executions.engine.snapshot import WITH_CHILDREN, Phase, Position, StepFact, scope_of
 from executions.engine.states import Reason, StepState
 from executions.engine.working import Working
 from workflows.definition.compiled import (
@@ -106,8 +106,6 @@ def take(working: Working, step: CompiledStep, position: Position, now: datetime
     """Take the current step as far as it goes without the outside world."""
     if position.phase is Phase.CALL:
         return Calling(position)
-    if position.phase in (Phase.CHILDREN, Phase.STOPPING):
-        return Sleeping(None, Reason.CHILDREN)
     if position.phase in PHASES:
         return PHASES[position.phase](working, step, position, now)
     if position.phase is Phase.SKIPPED:
@@ -120,8 +118,7 @@ def take(working: Working, step: CompiledStep, position: Position, now: datetime
     if position.phase is Phase.TIMER:
         return complete(working, step, position, NULL, now)
     if position.phase is Phase.EXPIRY:
-        message = f"The step did not end within {step.timeout}."
-        return fail(working, step, position, ErrorInfo(TIMEOUT_STEP, message, retryable=True), now)
+        return time_out(working, step, position, now)
     try:
         if position.phase is Phase.BACKOFF:
             position = replace(position, phase=Phase.ENTER, started_at=now, wait_until=None)
@@ -131,6 +128,19 @@ def take(working: Working, step: CompiledStep, position: Position, now: datetime
         return TYPES[type(step.config)](working, step, position, now)
     except EngineError as error:
         return fail(working, step, position, error.info, now)
+
+
+def time_out(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
+    """The step has taken longer than it may."""
+    message = f"The step did not end within {step.timeout}."
+    return fail(working, step, position, ErrorInfo(TIMEOUT_STEP, message, retryable=True), now)
+
+
+def cancel_children(working: Working, position: Position, reason: str) -> None:
+    """Nobody waits for the children of this step any more, if it has any."""
+    if position.phase in WITH_CHILDREN:
+        generation = position.generation
+        working.add(TellChildren(position.step_id, generation, Verb.CANCEL, "engine", reason))
 
 
 def call_again(working: Working, position: Position) -> None:
@@ -220,11 +230,7 @@ def abandon(working: Working, now: datetime, *, keep: int = 0) -> None:
         step = snapshot.definition.steps[position.step_id]
         record = _row(step, position, StepState.CANCELLED, now, NULL, NULL)
         working.record(record, is_output=False)
-        if position.phase in (Phase.CHILDREN, Phase.STOPPING):
-            reason = "the execution it belongs to gave it up"
-            working.add(
-                TellChildren(position.step_id, position.generation, Verb.CANCEL, "engine", reason)
-            )
+        cancel_children(working, position, "the execution it belongs to gave it up")
     snapshot.frames = snapshot.frames[:keep]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from executions.engine import flow, maps, steps
+from executions.engine import children, flow, steps
 from executions.engine.commands import Closing
 from executions.engine.events import Asked, LogRecord, Verb
 from executions.engine.payload import encode
@@ -16,7 +16,6 @@ from workflows.definition.compiled import SucceedConfig
 
 # The current step is over in these: there is nothing of it to skip.
 OVER = frozenset({Phase.SKIPPED, Phase.RESULT})
-_WITH_CHILDREN = (Phase.CHILDREN, Phase.STOPPING)
 
 
 def retry(working: Working, now: datetime) -> None:
@@ -91,9 +90,8 @@ def skip(working: Working, event: Asked, now: datetime) -> None:
     assert position is not None
     step = snapshot.definition.steps[position.step_id]
     working.closing = Closing.SKIPPED
-    if position.phase in _WITH_CHILDREN:
-        reason = event.reason or "the step was skipped"
-        maps.tell(working, position, Verb.CANCEL, event.actor, reason)
+    reason = event.reason or "the step was skipped"
+    children.tell(working, position, Verb.CANCEL, event.actor, reason)
     if snapshot.state is State.WAITING:
         working.transit(State.RUNNING, event.reason or Verb.SKIP.value, event.actor)
     fields = {"actor": event.actor, "reason": event.reason}

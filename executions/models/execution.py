@@ -155,6 +155,10 @@ class Execution(ExecutionVerbs, models.Model):
     children_open = models.PositiveIntegerField(default=0)
     children_failed = models.PositiveIntegerField(default=0)
     children_tolerated = models.PositiveIntegerField(default=0)
+    # Of all that its step is about, and how many of those have to succeed (0: it is told of the
+    # last end only). What has succeeded is the total less those open and failed.
+    children_total = models.PositiveIntegerField(default=0, db_default=0)
+    children_needed = models.PositiveIntegerField(default=0, db_default=0)
     children_next = models.PositiveIntegerField(null=True, blank=True)
     rerun_of = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="reruns"

@@ -28,6 +28,7 @@ from executions.engine.commands import (
     WriteLog,
     Yield,
 )
+from executions.engine.events import Verb
 from executions.engine.payload import Payload
 from executions.engine.slots import Slot
 from executions.engine.snapshot import Position, Snapshot
@@ -137,7 +138,7 @@ def build(
             case Spawn():
                 checkpoint.spawn.extend(_spawn_rows(after.execution_id, command))
             case TellChildren():
-                checkpoint.tell.append(_tell_row(after.execution_id, command))
+                _add_tell(checkpoint, command)
             case Transit():
                 _add_transition(checkpoint, command, counters, now)
             case Finish(output, error, next_input, next_slot):
@@ -246,6 +247,10 @@ def _spawn_rows(execution_id: int, spawn: Spawn) -> list[dict[str, Any]]:
             "value": _fragment(item),
             "concurrency": spawn.concurrency,
             "tolerated": spawn.tolerated,
+            "kind": spawn.kind.value,
+            "needed": spawn.needed,
+            "takes_up": spawn.takes_up,
+            "version": spawn.version,
         }
         for index, item in enumerate(spawn.items)
     ]
@@ -285,6 +290,17 @@ def _add_outside(checkpoint: Checkpoint, command: Open | Close | Reject) -> None
             return
         closed = checkpoint.closes.setdefault(command.kind, [])
         closed.append({**row, "outcome": command.outcome})
+
+
+def _add_tell(checkpoint: Checkpoint, command: TellChildren) -> None:
+    """One wish for the children of a step: the last word counts, a cancel is the last."""
+    row = _tell_row(checkpoint.execution_id, command)
+    for earlier in checkpoint.tell:
+        if (earlier["step"], earlier["generation"]) == (row["step"], row["generation"]):
+            if earlier["verb"] != Verb.CANCEL:
+                earlier.update(row)
+            return
+    checkpoint.tell.append(row)
 
 
 def _add_log(checkpoint: Checkpoint, step: RecordStep | WriteLog, counters: Counters) -> None:

@@ -6,22 +6,52 @@ its counters or picks among its blocked children has been put in order by that l
 
 from __future__ import annotations
 
+# Of a further generation only what has not succeeded since `base`, and nothing at all if enough
+# have. What failed last is taken up again where it failed, if that is asked for.
 SPAWN = """
 WITH given AS (
-    SELECT * FROM json_to_recordset(%(spawn)s) AS x(
-           parent bigint, step text, generation int, base int, idx int, value jsonb,
-           concurrency int, tolerated int)),
+    SELECT x.*, row_number() OVER (PARTITION BY x.parent ORDER BY x.idx) AS place,
+           count(*) OVER (PARTITION BY x.parent) AS total,
+           count(*) FILTER (WHERE x.is_done) OVER (PARTITION BY x.parent) AS kept
+      FROM (SELECT g.*, last.id AS failed_id, last.state IS NOT DISTINCT FROM 'completed' AS is_done
+              FROM json_to_recordset(%(spawn)s) AS g(
+                   parent bigint, step text, generation int, base int, idx int, value jsonb,
+                   concurrency int, tolerated int, kind text, needed int, takes_up boolean,
+                   version bigint)
+              LEFT JOIN LATERAL (
+                   SELECT c.id, c.state FROM executions_execution c
+                    WHERE c.parent_id = g.parent AND c.parent_step = g.step
+                      AND c.generation >= g.base AND c.generation < g.generation
+                      AND c.item_index = g.idx
+                    ORDER BY (c.state = 'completed') DESC, c.generation DESC LIMIT 1) last
+                ON g.generation > g.base) x),
 asked AS (
-    SELECT x.*, p.workflow_id, p.version_id, p.queue, p.priority, p.depth, p.started_by_id,
-           p.principal, p.is_test,
-           row_number() OVER (PARTITION BY x.parent ORDER BY x.idx) AS place
-      FROM given x
-      JOIN executions_execution p ON p.id = x.parent
-     WHERE NOT EXISTS (
-           SELECT 1 FROM executions_execution c
-            WHERE c.parent_id = x.parent AND c.parent_step = x.step
-              AND c.generation >= x.base AND c.generation < x.generation
-              AND c.item_index = x.idx AND c.state = 'completed')),
+    SELECT g.*, p.queue, p.priority, p.depth, p.started_by_id, p.principal, p.is_test,
+           p.correlation_id, p.labels,
+           COALESCE(v.workflow_id, p.workflow_id) AS workflow_id,
+           COALESCE(v.id, p.version_id) AS version_id,
+           row_number() OVER (PARTITION BY g.parent ORDER BY g.idx) AS turn
+      FROM given g
+      JOIN executions_execution p ON p.id = g.parent
+      LEFT JOIN workflows_workflowversion v ON v.id = g.version
+     WHERE NOT g.is_done AND (g.needed = 0 OR g.kept < g.needed)),
+revived AS (
+    UPDATE executions_execution e
+       SET generation = a.generation, state = 'resumed', reason = 'operator', error_code = '',
+           error = NULL, ended_at = NULL, claims = 0,
+           seen_seq = e.inbox_seq, inbox_seq = e.inbox_seq + 1,
+           transition_seq = e.transition_seq + 1,
+           runnable_at = CASE WHEN concurrency IS NULL OR turn <= concurrency THEN now() END
+      FROM asked a
+     WHERE a.takes_up AND e.id = a.failed_id AND e.state = 'failed'
+    RETURNING e.id, e.parent_id, e.item_index, e.runnable_at, e.inbox_seq, e.transition_seq),
+retried AS (
+    INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
+    SELECT id, inbox_seq, 'retry', '{}', 'engine', now() FROM revived),
+resumed AS (
+    INSERT INTO executions_statetransition
+           (execution_id, seq, source, target, reason, actor, at)
+    SELECT id, transition_seq, 'failed', 'resumed', 'operator', 'engine', now() FROM revived),
 born AS (
     INSERT INTO executions_execution
            (workflow_id, version_id, state, reason, error_code, current_step, current_seq,
@@ -33,31 +63,44 @@ born AS (
             slot_key, slot_held, is_test, created_at)
     SELECT workflow_id, version_id, 'initialized', 'queued', '', '', 0,
            '', 1, 0, value, '{}', '{}', queue,
-           priority, CASE WHEN concurrency IS NULL OR place <= concurrency THEN now() END,
+           priority, CASE WHEN concurrency IS NULL OR turn <= concurrency THEN now() END,
            0, 0, 0, 0, 0, 1,
-           0, 'item', parent, step, generation, idx, depth + 1,
+           0, kind, parent, step, generation, idx, depth + 1,
            0, 0, 0, 0,
-           started_by_id, principal, '', '', '', '{}',
+           started_by_id, principal, '', '',
+           CASE WHEN kind = 'child' THEN correlation_id ELSE '' END,
+           CASE WHEN kind = 'child' THEN labels ELSE '{}' END,
            '', false, is_test, now()
-      FROM asked ORDER BY parent, idx
-    RETURNING id, parent_id, generation, item_index, runnable_at),
+      FROM asked a
+     WHERE NOT (a.takes_up AND EXISTS (SELECT 1 FROM executions_execution e
+                                        WHERE e.id = a.failed_id AND e.state = 'failed'))
+     ORDER BY parent, idx
+    RETURNING id, parent_id, item_index, runnable_at),
 noted AS (
     INSERT INTO executions_statetransition
            (execution_id, seq, source, target, reason, actor, at)
-    SELECT id, 1, '', 'initialized', 'queued', 'engine', now() FROM born)
+    SELECT id, 1, '', 'initialized', 'queued', 'engine', now() FROM born),
+made AS (
+    SELECT parent_id, item_index, runnable_at FROM born
+     UNION ALL
+    SELECT parent_id, item_index, runnable_at FROM revived)
 UPDATE executions_execution p
    SET children_generation = b.generation,
-       children_open = b.total,
+       children_total = b.total,
+       children_open = b.open,
        children_failed = 0,
        children_tolerated = b.tolerated,
+       children_needed = b.needed,
        children_next = b.next,
-       -- All had succeeded before: nobody else will wake the parent.
-       runnable_at = CASE WHEN b.total = 0 THEN now() ELSE p.runnable_at END
-  FROM (SELECT m.parent AS parent_id, m.generation, m.tolerated, count(born.id) AS total,
-               min(born.item_index) FILTER (WHERE born.runnable_at IS NULL) AS next
-          FROM (SELECT DISTINCT parent, generation, tolerated FROM given) m
-          LEFT JOIN born ON born.parent_id = m.parent
-         GROUP BY m.parent, m.generation, m.tolerated) b
+       -- Enough had succeeded before: nobody else will wake the parent.
+       runnable_at = CASE WHEN b.open = 0 THEN now() ELSE p.runnable_at END
+  FROM (SELECT m.parent AS parent_id, m.generation, m.tolerated, m.needed, m.total,
+               count(made.item_index) AS open,
+               min(made.item_index) FILTER (WHERE made.runnable_at IS NULL) AS next
+          FROM given m
+          LEFT JOIN made ON made.parent_id = m.parent
+         WHERE m.place = 1
+         GROUP BY m.parent, m.generation, m.tolerated, m.needed, m.total) b
  WHERE p.id = b.parent_id;
 """
 
@@ -121,18 +164,23 @@ UPDATE executions_execution p SET children_next = w.last + 1
  WHERE p.id = w.parent_id;
 """
 
-# The last end of a generation, and the one failure too many, are messages to the parent.
+# The last end of a generation, the one failure too many and the success that makes enough are
+# messages to the parent.
 REPORT = """
 WITH told AS (
     UPDATE executions_execution p
        SET inbox_seq = p.inbox_seq + 1,
            runnable_at = CASE WHEN p.owner_id IS NULL THEN now() ELSE p.runnable_at END
-      FROM json_to_recordset(%(ended)s) AS x(parent bigint, generation int, failed int)
+      FROM json_to_recordset(%(ended)s) AS x(parent bigint, generation int, ended int, failed int)
      WHERE p.id = x.parent AND p.children_generation = x.generation
        AND p.state NOT IN ('completed', 'failed', 'cancelled')
        AND (p.children_open = 0
             OR (p.children_failed > p.children_tolerated
-                AND p.children_failed - x.failed <= p.children_tolerated))
+                AND p.children_failed - x.failed <= p.children_tolerated)
+            OR (p.children_needed > 0
+                AND p.children_total - p.children_open - p.children_failed >= p.children_needed
+                AND p.children_total - p.children_open - p.children_failed - (x.ended - x.failed)
+                    < p.children_needed))
     RETURNING p.id, p.inbox_seq)
 INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
 SELECT id, inbox_seq, 'children', '{}', 'engine', now() FROM told;
@@ -162,16 +210,18 @@ INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, cr
 SELECT id, inbox_seq, verb, json_build_object('reason', reason), actor, now() FROM told;
 """
 
-# What the children of a map came to; of several attempts at an item the one that succeeded.
+# What the children of a step came to; of several attempts at an item the one that succeeded.
 RESULTS = """
-SELECT DISTINCT ON (item_index) item_index, state, output, error
+SELECT DISTINCT ON (item_index) item_index, state, output, error, id
   FROM executions_execution
  WHERE parent_id = %(parent)s AND parent_step = %(step)s AND generation >= %(base)s
  ORDER BY item_index, (state = 'completed') DESC, generation DESC
 """
 
-# The execution around an item, for its expressions.
+# The execution around an item or a branch, for its expressions. A child workflow sees nothing of
+# its parent.
 OUTER = """
-SELECT id, parent_id, parent_step, generation, item_index, version_id, input, variables, control
+SELECT id, CASE WHEN kind IN ('item', 'branch') THEN parent_id END, parent_step, generation,
+       item_index, input, variables, control
   FROM executions_execution WHERE id = ANY(%(ids)s)
 """

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import Error
 
 from autopilot.common.errors import DomainError
+from executions.engine.commands import ChildKind
 from executions.engine.errors import ENGINE_INTERNAL, ErrorInfo
 from executions.engine.events import (
     CHILDREN,
@@ -32,11 +33,16 @@ from executions.runtime.control import Control, control_from_json
 from executions.runtime.definitions import UNRUNNABLE, runnable_version
 from executions.runtime.outers import Outers, item_names
 from executions.runtime.rows import cursor, load_steps, parse
+from workflows.definition.outline import branch_scope_id
 
 log = structlog.get_logger(__name__)
 
 # Going on after these is up to whoever asked: the database may come back.
 DATABASE_ERRORS = (Error, psycopg2.Error)
+
+
+# Parts of their parent's run, of its document and its data.
+_PARTS = frozenset({ChildKind.ITEM, ChildKind.BRANCH})
 
 
 class Row(NamedTuple):
@@ -73,6 +79,9 @@ class Row(NamedTuple):
     children_open: int
     children_failed: int
     children_tolerated: int
+    children_total: int
+    children_needed: int
+    kind: str
     claimed_at: datetime
     slot_key: str
     slot_held: bool
@@ -93,7 +102,8 @@ class Claim:
 
     broken: why its definition can't be run by this release, if it can't; the snapshot's is empty.
     child_of: the parent's id, step and generation. children_open, children_failing: whether any of
-    its own children are under way, and whether more have failed than may.
+    its own children are under way, whether more have failed than may, and whether as many have
+    succeeded as its step needs.
     """
 
     snapshot_id: int
@@ -108,6 +118,7 @@ class Claim:
     children_failing: bool = False
     # The concurrency key that it holds a slot of or wants one of; empty: none.
     slot_key: str = ""
+    children_enough: bool = False
     # By the database's clock, which has found it due: this host's may be behind.
     claimed_at: datetime | None = None
     messages: list[Message] = field(default_factory=list)
@@ -189,8 +200,8 @@ def read_children(parent: int, step: str, base: int) -> ChildrenEnded:
         opened.execute(children_sql.RESULTS, {"parent": parent, "step": step, "base": base})
         return ChildrenEnded(
             tuple(
-                ChildResult(index, state == State.COMPLETED, parse(output), parse(error))
-                for index, state, output, error in opened.fetchall()
+                ChildResult(index, state == State.COMPLETED, parse(output), parse(error), pk)
+                for index, state, output, error, pk in opened.fetchall()
             )
         )
 
@@ -223,11 +234,18 @@ def _claim(row: Row) -> Claim:
         max_input_bytes=settings.AUTOPILOT["MAX_INPUT_BYTES"],
         max_output_bytes=settings.AUTOPILOT["MAX_OUTPUT_BYTES"],
         max_joined_bytes=settings.AUTOPILOT["MAX_JOINED_BYTES"],
-        scope_id=row.parent_step,
+        scope_id=_scope_id(row),
         generation=row.children_generation,
         wants_slot=bool(row.slot_key) and not row.slot_held,
     )
     return _new_claim(row, snapshot, broken)
+
+
+def _scope_id(row: Row) -> str:
+    """Which scope of the document it runs."""
+    if row.kind == ChildKind.BRANCH:
+        return branch_scope_id(row.parent_step, row.item_index or 0)
+    return row.parent_step if row.kind == ChildKind.ITEM else ""
 
 
 def _new_claim(row: Row, snapshot: Snapshot, broken: ErrorInfo | None) -> Claim:
@@ -242,11 +260,17 @@ def _new_claim(row: Row, snapshot: Snapshot, broken: ErrorInfo | None) -> Claim:
         children_open=row.children_open > 0,
         children_failing=row.children_failed > row.children_tolerated,
         slot_key=row.slot_key,
+        children_enough=0 < row.children_needed <= _succeeded(row),
         claimed_at=_utc(row.claimed_at),
     )
     if row.parent_id is not None:
         claim.child_of = (row.parent_id, row.parent_step, row.generation)
     return claim
+
+
+def _succeeded(row: Row) -> int:
+    """How many of its children have, those that a later generation has kept included."""
+    return row.children_total - row.children_open - row.children_failed
 
 
 def _position(row: Row, control: Control) -> Position | None:
@@ -286,11 +310,11 @@ def _load_steps(claims: list[Claim]) -> None:
 
 
 def _load_outers(rows: list[Row], claims: list[Claim], outers: Outers) -> None:
-    """Give items what they see of the execution around them."""
+    """Give items and branches what they see of the execution around them."""
     items = [
         (row, claim, (row.parent_id, row.generation))
         for row, claim in zip(rows, claims, strict=True)
-        if row.parent_id is not None and claim.broken is None
+        if row.kind in _PARTS and row.parent_id is not None and claim.broken is None
     ]
     if not items:
         return

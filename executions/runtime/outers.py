@@ -1,4 +1,4 @@
-"""The executions around items: read once for all items of a map, while the map is under way."""
+"""The executions around items and branches: read once for all of them, while they are under way."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Outers:
             return {row[0]: row for row in opened.fetchall()}
 
     def _outer(self, row: Any, facts: Any, definition: CompiledDefinition) -> Outer:
-        _, parent_id, parent_step, generation, index, _, data, variables, control = row
+        _, parent_id, parent_step, generation, index, data, variables, control = row
         place = control_from_json(parse(control))
         own = Outer(
             input=parse(data),

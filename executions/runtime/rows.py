@@ -13,7 +13,7 @@ from executions.engine.snapshot import StepFact
 from executions.engine.states import StepState
 from executions.runtime import prepared, statements
 
-DATA_STEPS = frozenset({"action", "transform", "group", "map", "signal"})
+DATA_STEPS = frozenset({"action", "transform", "group", "map", "parallel", "signal"})
 
 # The latest fact of each step, and (row id, seq, output) of every step whose output may be the
 # result: the row written last, for a group ends after the steps in it that have higher numbers.

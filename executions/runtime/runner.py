@@ -18,6 +18,7 @@ from executions.engine.commands import Block, Call, Command, Finish, Rest, Yield
 from executions.engine.errors import VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
 from executions.engine.events import (
     Asked,
+    ChildrenEnough,
     ChildrenFailing,
     Claimed,
     Continued,
@@ -27,7 +28,7 @@ from executions.engine.events import (
     Verb,
 )
 from executions.engine.planner import abort, plan
-from executions.engine.snapshot import Phase, Snapshot
+from executions.engine.snapshot import WITH_CHILDREN, Phase, Snapshot
 from executions.engine.states import State
 from executions.runtime.checkpoint import Directive, build, directive_of
 from executions.runtime.claims import Claim, Message
@@ -147,18 +148,22 @@ class Runner:
         events: list[Event] = [*self._take_inbox(), Claimed()]
         news = await self._news_of_children(snapshot)
         if news is not None:
-            events.append(news)
+            # What has happened comes before what has not happened in time. Whoever is resumed has
+            # to be running first, and its time limits are moved on by that.
+            events.insert(-1 if snapshot.state is State.WAITING else len(events), news)
         return await self._advance(snapshot, events, take_inbox=False)
 
     async def _news_of_children(self, snapshot: Snapshot) -> Event | None:
         """What the row says of its children; the message that woke it carries nothing."""
         position = snapshot.position
-        if position is None or position.phase not in (Phase.CHILDREN, Phase.STOPPING):
+        if position is None or position.phase not in WITH_CHILDREN:
             return None
         if not self._claim.children_open:
             news = await self._ledger.children(self.execution_id, position.step_id, position.base)
             return replace(news, generation=position.generation)
-        return ChildrenFailing(position.generation) if self._claim.children_failing else None
+        if self._claim.children_failing:
+            return ChildrenFailing(position.generation)
+        return ChildrenEnough(position.generation) if self._claim.children_enough else None
 
     def _has_lost_call(self, snapshot: Snapshot) -> bool:
         position = snapshot.position

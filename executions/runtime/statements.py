@@ -112,8 +112,8 @@ RETURNING e.id, e.epoch, e.revision, e.claims, e.version_id, e.state, e.input, e
           e.wait_until, e.steps_entered, e.started_at, e.inbox_seq, e.seen_seq,
           e.transition_seq, e.log_seq, e.control, e.deadline_at, e.paused_at,
           e.parent_id, e.parent_step, e.generation, e.item_index, e.children_generation,
-          e.children_open, e.children_failed, e.children_tolerated, now() AS claimed_at,
-          e.slot_key, e.slot_held
+          e.children_open, e.children_failed, e.children_tolerated, e.children_total,
+          e.children_needed, e.kind, now() AS claimed_at, e.slot_key, e.slot_held
 """
 
 # The worker's row is held while it claims: if the clock has deleted it, nothing is claimed; if the

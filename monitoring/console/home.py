@@ -202,11 +202,11 @@ def _late_needs(late: int, late_items: int, queues: Sequence[Queue]) -> list[Nee
 
 
 def _items_word(count: int) -> str:
-    return "item of a map" if count == 1 else "items of maps"
+    return "item or branch" if count == 1 else "items and branches"
 
 
 def _ready_words(queue: Queue) -> str:
-    """`3 executions and 950 items of maps are`: what waits in a queue, with its verb."""
+    """`3 executions and 950 items and branches are`: what waits in a queue, with its verb."""
     roots = queue.ready - queue.items
     said = [plural(roots, "execution")] if roots else []
     if queue.items:

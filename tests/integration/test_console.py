@@ -232,9 +232,9 @@ def test_home_tells_executions_and_their_items_apart() -> None:
         both = client.get("/admin/").content.decode()
         Execution.objects.update(queue="elsewhere")
         unserved = client.get("/admin/").content.decode()
-    assert "3 items of maps are ready for more than a minute" in items
-    assert "1 execution</a> and 3 items of maps are ready for more than a minute" in both
-    assert "where 1 execution and 3 items of maps are ready for" in unserved
+    assert "3 items and branches are ready for more than a minute" in items
+    assert "1 execution</a> and 3 items and branches are ready for more than a minute" in both
+    assert "where 1 execution and 3 items and branches are ready for" in unserved
     assert listed == []
     assert client.get("/admin/").context["started"] == 1
 

@@ -122,7 +122,13 @@ def test_a_failed_map_runs_again_what_did_not_succeed(tmp_path):
     retry_execution(execution=execution, actor=SYSTEM)
     drain()
     assert (reread(execution).state, reread(execution).output) == ("completed", [1, 2, 1])
-    assert children_of(execution)[3:] == [(2, 1, "completed"), (2, 2, "completed")]
+    # What failed goes on where it failed; what was cancelled is final, and begins anew.
+    assert children_of(execution) == [
+        (1, 0, "completed"),
+        (2, 1, "completed"),
+        (1, 2, "cancelled"),
+        (2, 2, "completed"),
+    ]
 
 
 def test_a_map_all_of_whose_items_succeeded_joins_again(settings):

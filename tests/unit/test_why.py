@@ -15,6 +15,7 @@ from executions.console.sentences import html_of
 from executions.engine.events import Verb
 from executions.engine.snapshot import Phase
 from executions.engine.states import ACTIVE, ENDED, State
+from executions.joining import Joining
 from executions.runtime import drain, runner
 from executions.why import WAITS, Change, Facts, Owner, Wish, iso, why_of
 
@@ -283,6 +284,56 @@ CASES: dict[str, tuple[Facts, str, str, dict[str, Any]]] = {
         "children",
         "Waits at step “Charge the card” for the executions that it started.",
         {"step": "charge", "since": "2030-01-31T11:59:00Z"},
+    ),
+    "branches": (
+        facts(
+            State.WAITING,
+            **AT_STEP,
+            phase="children",
+            current_since=ago(minutes=1),
+            joining=Joining(total=5, open=2, failed=1, tolerated=1, needed=4),
+        ),
+        "children",
+        "Waits at step “Charge the card”: 3 of 5 branches have ended, 1 of them without success; "
+        "it needs 4.",
+        {
+            "step": "charge",
+            "since": "2030-01-31T11:59:00Z",
+            "children": {"total": 5, "ended": 3, "failed": 1, "needed": 4},
+        },
+    ),
+    "items": (
+        facts(
+            State.WAITING,
+            **AT_STEP,
+            phase="children",
+            current_since=ago(minutes=1),
+            joining=Joining(total=2_000, open=1_990),
+        ),
+        "children",
+        "Waits at step “Charge the card”: 10 of 2,000 items have ended.",
+        {
+            "step": "charge",
+            "since": "2030-01-31T11:59:00Z",
+            "children": {"total": 2000, "ended": 10, "failed": 0},
+        },
+    ),
+    "enough branches": (
+        facts(
+            State.WAITING,
+            **AT_STEP,
+            phase="stopping",
+            current_since=ago(minutes=1),
+            joining=Joining(total=5, open=3, failed=0, tolerated=3, needed=2),
+        ),
+        "children.stopping",
+        "Enough branches of step “Charge the card” have succeeded; it waits for the others to be "
+        "cancelled.",
+        {
+            "step": "charge",
+            "since": "2030-01-31T11:59:00Z",
+            "children": {"total": 5, "ended": 2, "failed": 0, "needed": 2},
+        },
     ),
     "something this release has no words for": (
         facts(State.WAITING, **AT_STEP, phase="moon", reason="full moon"),

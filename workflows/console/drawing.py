@@ -15,10 +15,10 @@ MAX_LABEL = 60
 def drawing_of(definition: Mapping[str, Any], *, inside: str = "") -> dict[str, Any]:
     """What `static/console/graph.js` draws.
 
-    inside: the id of a map; then only what runs for one of its items. scopes: `id` (empty for the
-    outermost), `kind`, `parent` (id of the step that holds it, empty for the outermost). nodes:
-    `id`, `name`, `type`, `scope`, `sentence`. edges: `source`, `target` (None is the end of the
-    scope), `scope`, `kind`, `label`.
+    inside: the id of a scope; then only what runs for that item of a map or that branch. scopes:
+    `id` (empty for the outermost), `kind`, `parent` (id of the step that holds it, empty for the
+    outermost), of a branch also `name`. nodes: `id`, `name`, `type`, `scope`, `sentence`. edges:
+    `source`, `target` (None is the end of the scope), `scope`, `kind`, `label`.
     """
     outline = read_outline(definition)
     scopes = _scopes(outline, inside)
@@ -36,6 +36,7 @@ def drawing_of(definition: Mapping[str, Any], *, inside: str = "") -> dict[str, 
                 "id": names[scope.path],
                 "kind": scope.kind,
                 "parent": scope.parent.id if scope.parent and scope is not first else "",
+                **_branch_name(scope),
             }
             for scope in scopes
         ],
@@ -78,16 +79,21 @@ def _scopes(outline: Outline, inside: str) -> list[Scope]:
     """The scopes to draw, the outermost first."""
     if not inside:
         return outline.scopes
-    holder = outline.by_id().get(inside)
-    if holder is None:
-        return []
     found: list[Scope] = []
-    pending = list(holder.scopes)
+    pending = [scope for scope in outline.scopes if scope.id == inside][:1]
     while pending:
         scope = pending.pop(0)
         found.append(scope)
         pending.extend(inner for step in scope.steps for inner in step.scopes)
     return found
+
+
+def _branch_name(scope: Scope) -> dict[str, str]:
+    """What a branch is called; nothing for any other scope."""
+    if scope.kind != "branch" or scope.parent is None:
+        return {}
+    branch = scope.parent.config["branches"][scope.parent.scopes.index(scope)]
+    return {"name": _short(str(branch.get("name", "")))}
 
 
 def _short(label: str) -> str:

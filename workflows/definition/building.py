@@ -20,7 +20,7 @@ from workflows.definition.templates import compile_template
 Scopes = Mapping[str, c.CompiledScope]
 
 # What can fail by the outside, so that the same again may do better.
-_RETRIED_BY_DEFAULT = (StepType.ACTION, StepType.GROUP, StepType.MAP)
+_RETRIED_BY_DEFAULT = (StepType.ACTION, StepType.GROUP, StepType.MAP, StepType.PARALLEL)
 
 
 def build(document: dict[str, Any]) -> c.CompiledDefinition:
@@ -183,6 +183,18 @@ def _signal(model: models.SignalStep, step: Step, scopes: Scopes) -> c.SignalCon
     )
 
 
+def _parallel(model: models.ParallelStep, step: Step, scopes: Scopes) -> c.ParallelConfig:
+    config = model.config
+    branches = tuple(
+        c.Branch(name=branch.name, scope=scopes[scope.id])
+        for branch, scope in zip(config.branches, step.scopes, strict=True)
+    )
+    words = {"all": len(branches), "any": 1}
+    wanted = config.wait_for
+    needed = words[wanted] if isinstance(wanted, str) else wanted
+    return c.ParallelConfig(branches=branches, needed=needed)
+
+
 _BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfig]] = {
     models.ActionStep: _action,
     models.TransformStep: _transform,
@@ -193,4 +205,5 @@ _BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfi
     models.GroupStep: _group,
     models.MapStep: _map,
     models.SignalStep: _signal,
+    models.ParallelStep: _parallel,
 }

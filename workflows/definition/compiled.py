@@ -11,6 +11,7 @@ from workflows.definition.json_values import sha256_of
 from workflows.definition.outline import Step, read_outline
 from workflows.definition.program import (
     ActionConfig,
+    Branch,
     CatchClause,
     ChoiceBranch,
     ChoiceConfig,
@@ -21,6 +22,7 @@ from workflows.definition.program import (
     FailConfig,
     GroupConfig,
     MapConfig,
+    ParallelConfig,
     RetryPolicy,
     SignalConfig,
     StepConfig,
@@ -33,6 +35,7 @@ from workflows.definition.validation import check_definition
 
 __all__ = [
     "ActionConfig",
+    "Branch",
     "CatchClause",
     "ChoiceBranch",
     "ChoiceConfig",
@@ -44,6 +47,7 @@ __all__ = [
     "FailConfig",
     "GroupConfig",
     "MapConfig",
+    "ParallelConfig",
     "PayloadSchema",
     "RetryPolicy",
     "SignalConfig",

@@ -52,6 +52,14 @@ def _parallel(step: Step) -> Iterator[Problem]:
                     f'Two branches are called "{quote(name)}"; names must differ.',
                 )
             seen.add(name)
+    wanted = step.config.get("wait_for")
+    count = len(branches) if isinstance(branches, list) else 0
+    if type(wanted) is int and count and wanted > count:
+        yield Problem(
+            join(step.config_path, "wait_for"),
+            "parallel.wait_for",
+            f"{wanted} branches can never be done: there are {count}.",
+        )
 
 
 _CHECKS: dict[str, Callable[[Step], Iterator[Problem]]] = {

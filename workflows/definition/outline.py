@@ -160,10 +160,14 @@ def _parallel_scopes(step: Step) -> Iterator[tuple[Scope, object]]:
     path = join(step.config_path, "branches")
     for position, branch in enumerate(branches if isinstance(branches, list) else []):
         if isinstance(branch, dict):
-            inner = _scope(
-                step, f"{path}[{position}].steps", "branch", suffix=f".branches[{position}]"
-            )
+            suffix = branch_scope_id("", position)
+            inner = _scope(step, f"{path}[{position}].steps", "branch", suffix=suffix)
             yield inner, branch.get("steps")
+
+
+def branch_scope_id(step_id: str, position: int) -> str:
+    """The id of the scope that one branch of a parallel is."""
+    return f"{step_id}.branches[{position}]"
 
 
 def _map_scopes(step: Step) -> Iterator[tuple[Scope, object]]:

@@ -57,8 +57,8 @@ class CatchClause:
 class CompiledScope:
     """A list of steps that flow runs down: ids in document order; never empty.
 
-    id: empty for the document's own steps, `<step>` for those of a map or group, and
-    `<step>.finally` for the last ones of a group.
+    id: empty for the document's own steps, `<step>` for those of a map or group,
+    `<step>.finally` for the last ones of a group, `<step>.branches[<n>]` for those of a branch.
     """
 
     id: str
@@ -170,6 +170,22 @@ class SignalConfig:
     schema: PayloadSchema | None
 
 
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One of the scopes that run side by side; the output has its result under `name`."""
+
+    name: str
+    scope: CompiledScope
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelConfig:
+    """Runs the branches side by side until `needed` of them, 1 to all, have succeeded."""
+
+    branches: tuple[Branch, ...]
+    needed: int
+
+
 StepConfig = (
     ActionConfig
     | TransformConfig
@@ -180,6 +196,7 @@ StepConfig = (
     | GroupConfig
     | MapConfig
     | SignalConfig
+    | ParallelConfig
 )
 
 
@@ -191,7 +208,7 @@ class CompiledStep:
     next: id of the step that follows by list order or `next`; None is the end of the scope. A
         choice, `fail` or `succeed` is only followed by it when `when` skips the step.
     retry, timeout: the step's own, else the document's defaults where those apply: `retry` to
-        actions, groups and maps, `timeout` to actions. timeout bounds one attempt.
+        actions, groups, maps and parallels, `timeout` to actions. timeout bounds one attempt.
     heartbeat: longest silence of a running action.
     """
 

@@ -430,3 +430,19 @@ def test_redaction_reaches_steps_anywhere_and_is_bounded() -> None:
     assert found(noop(), redact=["/input"] * 201) == [("$.redact", "field.too_long")]
     ((_, _, message),) = problems(noop(id="charge"), redact=["/steps/chrage/output"])
     assert message == 'There is no step with the id "chrage". Did you mean "charge"?'
+
+
+@pytest.mark.parametrize(
+    ("wait_for", "message"),
+    [
+        (3, "3 branches can never be done: there are 2."),
+        (0, 'Expected "all", "any" or the number of branches to wait for, from 1.'),
+    ],
+)
+def test_a_parallel_cannot_wait_for_more_branches_than_there_are(
+    wait_for: int, message: str
+) -> None:
+    branches = [{"name": name, "steps": [noop()]} for name in "ab"]
+    step = {"type": "parallel", "config": {"branches": branches, "wait_for": wait_for}}
+    (problem,) = validate_definition(document(step), catalog=CATALOG)
+    assert (problem.path, problem.message) == ("$.steps[0].config.wait_for", message)
