@@ -18,7 +18,6 @@ from autopilot.common import clock
 from autopilot.common.admin_base import Crumb, PageAdmin, attempt, found
 from executions.console.activity import ExecutionsOfWorkflows
 from executions.console.detail import (
-    describe,
     facts_of,
     fingerprint,
     live_context,
@@ -27,7 +26,8 @@ from executions.console.detail import (
 )
 from executions.console.items import Items, read_items, shown_input
 from executions.console.lists import MOVING, SPANS, Asked, count_late, late_words, read_page
-from executions.console.sentences import html_of
+from executions.console.rerunning import RerunPage
+from executions.console.sentences import describe, html_of
 from executions.console.starting import StartPage
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import State
@@ -40,13 +40,15 @@ from workflows.console import panels
 from workflows.models import Workflow
 
 SHOWN_RERUNS = 100
+# A rerun asks something of one execution, and starts another one.
+RERUNNING = (Permission.EXECUTION_CONTROL, Permission.EXECUTION_START)
 MAX_WORKFLOWS = 500
 
 panels.register(ExecutionsOfWorkflows)
 
 
 @admin.register(Execution)
-class ExecutionAdmin(StartPage, PageAdmin):
+class ExecutionAdmin(StartPage, RerunPage, PageAdmin):
     """What is running. Nothing is edited here: verbs go through `executions.services`."""
 
     permission = Permission.EXECUTION_VIEW
@@ -61,6 +63,7 @@ class ExecutionAdmin(StartPage, PageAdmin):
             self.page("<int:pk>/data/<slug:what>/", "data", self.data_page),
             self.page("<int:pk>/steps/<slug:step>/", "step", self.step_page),
             self.page("<int:pk>/items/<slug:step>/", "items", self.items_page),
+            self.page("<int:pk>/rerun/", "rerun", self.rerun_page, permission=RERUNNING),
             self.page("<int:pk>/<slug:verb>/", "verb", self.verb_page, permission=control),
         ]
 
@@ -117,6 +120,7 @@ class ExecutionAdmin(StartPage, PageAdmin):
         """One step of an execution, each time it ran. As a drawer, or as a page of its own."""
         execution = self._execution(request, pk)
         context = found(step_context(execution, step))
+        context["may_rerun"] = request.user.has_perms(RERUNNING)
         if request.headers.get("X-Part") == "step":
             return TemplateResponse(request, "executions/drawer.html", context)
         return self.render(

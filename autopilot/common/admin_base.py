@@ -48,9 +48,11 @@ class PageAdmin(ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         return list(self.pages())
 
-    def page(self, pattern: str, name: str, view: PageView, *, permission: str = "") -> URLPattern:
-        """A page at `pattern` for staff who hold `permission` (default: to see this model)."""
-        needed = [self.permission, permission] if permission else [self.permission]
+    def page(
+        self, pattern: str, name: str, view: PageView, *, permission: str | Sequence[str] = ()
+    ) -> URLPattern:
+        """A page at `pattern` for staff who may see this model, and hold `permission`."""
+        needed = [self.permission, *([permission] if isinstance(permission, str) else permission)]
 
         def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
             if not request.user.has_perms(needed):

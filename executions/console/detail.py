@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from django.utils.safestring import SafeString
-
 from autopilot.common import clock
 from executions.console.drawing import graph_of, states_of
 from executions.console.items import items_of
@@ -25,11 +23,6 @@ SHOWN_STEPS = 200
 SHOWN_LOG = 500
 SHOWN_RUNS = 20
 _WITH_PARTS = frozenset({"map", "parallel"})
-
-
-def describe(execution: Execution) -> SafeString:
-    """The sentence of one execution, with everything it may need."""
-    return html_of(situation_of(execution).why.phrase)
 
 
 def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
@@ -109,8 +102,22 @@ def step_context(execution: Execution, step_id: str) -> dict[str, Any] | None:
         "is_cut": is_cut,
         "items": items,
         "item_scope": _map_around(drawing, node),
+        "rerun_step": _rerun_step(execution, drawing, node),
         "now": now,
     }
+
+
+def _rerun_step(execution: Execution, drawing: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    """The step that a rerun from this one begins at: itself, or what it is inside of; or empty."""
+    if not execution.has_ended or execution.parent_id is not None:
+        return ""
+    holder = {scope["id"]: scope["parent"] for scope in drawing["scopes"]}
+    scope_of = scopes_by_step(drawing)
+    step = str(node["id"])
+    while outer := holder[scope_of[step]]:
+        step = outer
+    has_run = StepExecution.objects.filter(execution=execution, step_id=step).exists()
+    return step if has_run else ""
 
 
 def _map_around(drawing: Mapping[str, Any], node: Mapping[str, Any]) -> str:

@@ -11,10 +11,6 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from autopilot.common.api.parsers import parse_json
-from autopilot.common.errors import Invalid
-from autopilot.common.problems import Problem
-from executions.console.schema_form import SchemaForm
 from executions.models import Priority
 from workflows.models import WorkflowVersion
 
@@ -56,17 +52,14 @@ class StartForm(forms.Form):
         names = ("correlation_id", "labels", "start_at")
         if any(self[name].value() for name in names):
             return True
-        return any(name in self.errors for name in (*names, "priority", "queue", "version"))
+        return any(name in self.errors for name in (*names, "priority", "queue"))
 
-    def arguments(self, schema_form: SchemaForm | None) -> dict[str, Any]:
-        """What to call the service with. Raises Invalid with the place of every problem.
-
-        schema_form: the fields that the input was typed in; None = it was typed as JSON.
-        """
+    def arguments(self, value: Any) -> dict[str, Any]:
+        """What to call the service with; value: the input."""
         data = self.cleaned_data
         start_at = data["start_at"]
         return {
-            "input": schema_form.value() if schema_form else self.json_input(),
+            "input": value,
             "version": data["version"] or None,
             "priority": Priority.NORMAL if data["priority"] is None else data["priority"],
             "queue": data["queue"] or None,
@@ -75,20 +68,6 @@ class StartForm(forms.Form):
             "start_at": start_at.astimezone(UTC) if start_at else None,
             "idempotency_key": data["idempotency_key"],
         }
-
-    def json_input(self) -> Any:
-        """The input as it was typed in JSON; None for nothing. Raises Invalid."""
-        if not self.text.strip():
-            return None
-        try:
-            return parse_json(self.text.encode("utf-8", "surrogatepass"))
-        except Invalid as error:
-            message = error.message.replace("The body is", "The input is")
-            details = [
-                Problem(f"$.input{each.path[1:]}", each.code, each.message.replace("body", "input"))
-                for each in error.details
-            ]
-            raise Invalid(message, details=details) from None
 
 
 def _labels(text: str) -> dict[str, str]:

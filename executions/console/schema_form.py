@@ -157,10 +157,15 @@ class SchemaForm:
             schema = found | {key: value for key, value in schema.items() if key != "$ref"}
         return schema if isinstance(schema, dict) else {}
 
-    def bind(self, data: QueryDict) -> None:
-        """Take over what was typed, whatever it is."""
+    def bind(self, data: QueryDict, drawn: SchemaForm | None = None) -> None:
+        """Take over what was typed, whatever it is.
+
+        drawn: the form that was typed in, if it is another; fields that it lacks stay as they are.
+        """
+        known = {each.path for each in (drawn or self)._all()}
         for each in self._all():
-            each.typed = data.getlist(each.name)
+            if each.path in known:
+                each.typed = data.getlist(each.name)
 
     def value(self) -> Any:
         """The typed input. Raises Invalid where a part that is typed as JSON is none."""

@@ -11,7 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from autopilot.common.templatetags.console import ago, since
+from executions.models import Execution
 from executions.phrases import Ago, Phrase, Since, Strong, Typed, Value
+from executions.situations import situation_of
 
 
 def html_of(phrase: Phrase) -> SafeString:
@@ -19,6 +21,11 @@ def html_of(phrase: Phrase) -> SafeString:
     if not phrase.values:
         return format_html("{}", phrase.text)
     return format_html(phrase.text, **{name: _html(each) for name, each in phrase.values.items()})
+
+
+def describe(execution: Execution) -> SafeString:
+    """The sentence of one execution, with everything it may need."""
+    return html_of(situation_of(execution).why.phrase)
 
 
 def _html(value: Value) -> SafeString | str:

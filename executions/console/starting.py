@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponseRedirect, QueryDict
@@ -13,11 +11,11 @@ from django.urls import reverse
 
 from autopilot.accounts.actors import actor_of
 from autopilot.common.admin_base import Crumb, PageAdmin, found
-from autopilot.common.errors import DomainError, Invalid
+from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from executions.console import forms
 from executions.console.forms import StartForm
-from executions.console.schema_form import SchemaForm
+from executions.console.typing import Typing
 from executions.services import start_execution
 from workflows.console.lines import lines_of
 from workflows.models import Workflow, WorkflowVersion
@@ -43,14 +41,16 @@ class StartPage(Base):
             messages.error(request, "Nothing can be started: no version is published.")
             return HttpResponseRedirect(back)
         live = next((row for row in versions if row.state == "published"), versions[0])
-        form = StartForm(request.POST or None, versions=versions, initial=forms.initial(live))
-        typing = Typing.of(request.POST, form, live.definition.get("input_schema"))
+        chosen = _named(request.GET.get("version"), versions) or live
+        chosen = _named(request.POST.get("version"), versions) or chosen
+        form = StartForm(request.POST or None, versions=versions, initial=forms.initial(chosen))
+        typing = _typing(request.POST, form, chosen, versions)
         refused: DomainError | None = None
         if request.method == "POST" and "to" in request.POST:
             refused = typing.change(request.POST["to"])
-        elif request.method == "POST" and form.is_valid():
+        elif request.method == "POST" and "refresh" not in request.POST and form.is_valid():
             try:
-                arguments = form.arguments(typing.fields if typing.mode == "form" else None)
+                arguments = form.arguments(typing.value())
                 started = start_execution(workflow=workflow, actor=actor, **arguments)
             except DomainError as error:
                 if error.status in {401, 403}:
@@ -60,7 +60,7 @@ class StartPage(Base):
                 if not started.created:
                     messages.info(request, "This form had started it already: here it is.")
                 return HttpResponseRedirect(self.url("change", started.execution.pk))
-        return self._form(request, form, typing, workflow, live, refused, back)
+        return self._form(request, form, typing, workflow, chosen, refused, back)
 
     def _form(
         self,
@@ -68,14 +68,14 @@ class StartPage(Base):
         form: StartForm,
         typing: Typing,
         workflow: Workflow,
-        live: WorkflowVersion,
+        chosen: WorkflowVersion,
         refused: DomainError | None,
         back: str,
     ) -> HttpResponseBase:
         details = list(refused.details) if refused else []
         if refused and not details:
             details = [Problem("$", refused.code, refused.message)]
-        is_changing = "to" in request.POST
+        is_changing = bool({"to", "refresh"} & request.POST.keys())
         errors = {} if is_changing else form.errors
         others = details
         if typing.fields and typing.mode == "form":
@@ -90,62 +90,39 @@ class StartPage(Base):
                 Crumb(workflow.name, back),
             ],
             workflow=workflow,
-            live=live,
+            chosen=chosen,
             form=form,
             errors=errors,
             typing=typing,
             heading="It stays as JSON." if is_changing else "Nothing was started.",
-            problems=_with_lines(typing.text, others),
+            problems=with_lines(typing.text, others),
             input_is_wrong=any(each.path.startswith("$.input") for each in details),
-            schema=live.definition.get("input_schema"),
+            schema=chosen.definition.get("input_schema"),
             back=back,
         )
 
 
-@dataclass(slots=True)
-class Typing:
-    """How the input is being typed: as JSON, or in the fields that its schema asks for.
-
-    fields: None where the schema names none.
-    """
-
-    mode: str
-    text: str
-    form: StartForm
-    fields: SchemaForm | None
-
-    @classmethod
-    def of(cls, data: QueryDict, form: StartForm, schema: Any) -> Typing:
-        """As the page was sent, or as it begins: with fields where there are any."""
-        fields = SchemaForm(schema) if isinstance(schema, dict) else None
-        if fields is not None and not fields.fields:
-            fields = None
-        mode = "form" if fields and (not data or data.get("mode") == "form") else "json"
-        if fields and data:
-            fields.bind(data)
-        return cls(mode, form.text, form, fields)
-
-    def change(self, to: str) -> DomainError | None:
-        """Go on in the other way with what has been typed; what speaks against it, if anything."""
-        if self.fields is None or to == self.mode:
-            return None
-        try:
-            if to == "json":
-                value = self.fields.value()
-                self.text = json.dumps(value, indent=2, ensure_ascii=False)
-            elif not self.fields.fill(self.form.json_input() or {}):
-                message = (
-                    "The form has no place for everything in this input: it has fields or kinds "
-                    "of values that the schema doesn't name."
-                )
-                return Invalid(message, details=[Problem("$.input", "input.no_form", message)])
-        except Invalid as error:
-            return error
-        self.mode = to
-        return None
+def _named(number: str | None, versions: list[WorkflowVersion]) -> WorkflowVersion | None:
+    return next((row for row in versions if row.version == number), None)
 
 
-def _with_lines(text: str, details: list[Problem]) -> list[tuple[Problem, int | None]]:
+def _typing(
+    data: QueryDict, form: StartForm, chosen: WorkflowVersion, versions: list[WorkflowVersion]
+) -> Typing:
+    """What is being typed, for the version that is chosen now."""
+    schema = chosen.definition.get("input_schema")
+    if not data:
+        return Typing.begin(schema, form.text)
+    before = _named(data.get("drawn"), versions) or chosen
+    typing = Typing.sent(data, schema, before.definition.get("input_schema"))
+    if typing.mode == "json" and before != chosen:
+        untouched = forms.initial(before)["input"]
+        if typing.text.replace("\r\n", "\n") == untouched:
+            return Typing.begin(schema, forms.initial(chosen)["input"])
+    return typing
+
+
+def with_lines(text: str, details: list[Problem]) -> list[tuple[Problem, int | None]]:
     """Each problem with the line of the typed input that it is about."""
     lines = lines_of(text) if details else {}
     return [
