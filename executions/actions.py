@@ -1,4 +1,4 @@
-"""`state.get` and `state.set`, values that outlive an execution, and `workflow.start`."""
+"""`state.get`, `state.set`: values that outlive an execution; `workflow.start`, `signal.send`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from autopilot.accounts.actors import Actor
 from autopilot.common.errors import DomainError
 from executions.engine.errors import EngineError
+from executions.models import Execution
 from executions.services import start_execution
+from executions.signalling import send_signal
 from executions.values import (
     MAX_KEY_CHARS,
     Scope,
@@ -56,6 +58,17 @@ class WorkflowStartParams(BaseModel):
     version: Annotated[str, Field(max_length=64)] | None = None
     correlation_id: Annotated[str, Field(max_length=200)] = ""
     labels: dict[str, str] = Field(default_factory=dict)
+
+
+class SignalSendParams(BaseModel):
+    """execution: the id of the one it is for; without it the correlation says whom it is for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    signal: Annotated[str, Field(min_length=1, max_length=200)]
+    execution: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    correlation: Annotated[str, Field(max_length=200)] | int | float = ""
+    payload: JsonValue = None
 
 
 @action("state.get", schema=StateGetParams, idempotent=True)
@@ -111,3 +124,30 @@ def workflow_start(params: WorkflowStartParams, context: Context) -> dict[str, A
             "workflow.refused", error.message, retryable=False, details=details
         ) from None
     return {"execution_id": started.execution.pk, "version": started.execution.version.version}
+
+
+@action("signal.send", schema=SignalSendParams, idempotent=True)
+def signal_send(params: SignalSendParams, context: Context) -> dict[str, Any]:
+    """Send a signal to an execution, or to whichever waits for it."""
+    target = None
+    if params.execution is not None:
+        target = Execution.objects.filter(pk=params.execution).first()
+        if target is None:
+            message = f"There is no execution {params.execution}."
+            raise BuiltinError("signal.no_execution", message, retryable=False)
+    try:
+        # The key is this step's own: a repeated call finds the signal that the first one has sent.
+        sent = send_signal(
+            name=params.signal,
+            actor=Actor.system(f"execution {context.execution_id}"),
+            payload=params.payload,
+            execution=target,
+            correlation=params.correlation,
+            idempotency_key=context.idempotency_key,
+        )
+    except DomainError as error:
+        details = {"problems": [each.as_dict() for each in error.details]}
+        raise BuiltinError(
+            "signal.not_sent", error.message, retryable=False, details=details
+        ) from None
+    return {"signal_id": sent.signal.pk}
