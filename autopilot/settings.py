@@ -273,6 +273,8 @@ AUTOPILOT: dict[str, Any] = {
     "STEP_TIMEOUT_SECONDS": env.number("AUTOPILOT_STEP_TIMEOUT_SECONDS", default=300.0),
     # How long a signal that nobody waits for is kept.
     "SIGNAL_KEEP_DAYS": env.number("AUTOPILOT_SIGNAL_KEEP_DAYS", default=7.0),
+    # Where this installation is reached from elsewhere: for addresses that are handed out.
+    "PUBLIC_URL": env.text("AUTOPILOT_PUBLIC_URL", default="http://localhost:8000").rstrip("/"),
     # What HTTP actions reach besides public addresses: names, addresses, networks, host:port.
     "HTTP_ALLOW": env.words("AUTOPILOT_HTTP_ALLOW", default=[]),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.common.errors import Conflict, Invalid, NotFound
+from autopilot.common.errors import Conflict, DomainError, Invalid, NotFound
 
 
 class InputInvalid(Invalid):
@@ -84,6 +84,44 @@ class SignalRefused(Invalid):
 
     code = "signal.schema"
     status = 422
+
+
+class CallbackUnknown(NotFound):
+    """There is no call with this token: it was not made here, or not for this."""
+
+    code = "callback.unknown"
+
+
+class CallbackUsed(Conflict):
+    """The token has been used: the call was completed or failed with it before."""
+
+    code = "callback.used"
+
+
+class CallbackGone(DomainError):
+    """The step does not wait for this any more: it timed out, was cancelled or tried again."""
+
+    code = "callback.gone"
+    status = 410
+
+
+class CallbackInvalid(Invalid):
+    """What was said about the call cannot be kept."""
+
+    code = "callback.invalid"
+
+
+class CallbackTooLarge(Invalid):
+    """The output is larger than a step's output may be."""
+
+    code = "limit.output"
+    status = 413
+
+
+class TaskInvalid(Invalid):
+    """Tasks cannot be asked for like this."""
+
+    code = "task.invalid"
 
 
 class RerunInvalid(Invalid):

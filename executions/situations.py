@@ -26,6 +26,7 @@ from executions.engine.snapshot import Phase
 from executions.engine.states import Reason, State
 from executions.joining import Joining
 from executions.models import (
+    Callback,
     Execution,
     InboxMessage,
     Priority,
@@ -56,6 +57,18 @@ OUTSIDE: dict[str, Callable[[Sequence[Execution]], Mapping[int, Mapping[str, Any
     Reason.SIGNAL.value: lambda waiting: {
         wait.execution_id: {"name": wait.name, "correlation": wait.correlation}
         for wait in SignalWait.objects.filter(execution__in=[each.pk for each in waiting])
+    },
+    Reason.CALLBACK.value: lambda waiting: {
+        row.execution_id: {
+            "queue": row.queue,
+            "leases": row.leases,
+            "worker": row.worker,
+            "heard_at": row.heard_at,
+            "taken_until": row.available_at if row.leases else None,
+        }
+        for row in Callback.objects.filter(
+            execution__in=[each.pk for each in waiting], closed_at__isnull=True
+        ).defer("payload", "answer", "details")
     },
 }
 

@@ -34,4 +34,46 @@ def _signal(facts: Facts) -> Why:
     return Why("signal", phrase, details)
 
 
+def _callback(facts: Facts) -> Why:
+    known = facts.outside
+    queue = known.get("queue", "")
+    details = {
+        **at_step(facts),
+        "since": iso(facts.current_since),
+        "until": iso(facts.wait_until),
+        "heard_at": iso(known.get("heard_at")),
+        **({"queue": queue, "leases": known["leases"]} if queue else {}),
+    }
+    until = say(", and gives up {when}", when=Ago(facts.wait_until)) if facts.wait_until else ""
+    if not queue:
+        phrase = say(
+            "Waits at step {step} to be told how its call has ended{since}{until}.",
+            step=facts.place,
+            since=lasting(facts.current_since),
+            until=until,
+        )
+        return Why("callback", phrase, details)
+    taken_until = known.get("taken_until")
+    if taken_until is not None and taken_until > facts.now:
+        phrase = say(
+            "Waits at step {step} for its task in the queue {queue}, which was given to {worker}; "
+            "unless heard of, it is free again {when}{until}.",
+            step=facts.place,
+            queue=Strong(queue),
+            worker=known["worker"],
+            when=Ago(taken_until),
+            until=until,
+        )
+        return Why("task.taken", phrase, {**details, "worker": known["worker"]})
+    phrase = say(
+        "Waits at step {step} for somebody to take its task off the queue {queue}{since}{until}.",
+        step=facts.place,
+        queue=Strong(queue),
+        since=lasting(facts.current_since),
+        until=until,
+    )
+    return Why("task.queued", phrase, details)
+
+
 OUTSIDE[Reason.SIGNAL.value] = _signal
+OUTSIDE[Reason.CALLBACK.value] = _callback

@@ -78,6 +78,19 @@ class CallFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPending:
+    """The current step's action has returned; what it comes to is told later, from outside.
+
+    queue, payload: of the task that is to be done for it, if there is one.
+    """
+
+    params: Payload = NULL
+    queue: str = ""
+    payload: Payload = NULL
+    log: tuple[LogRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Somebody asked something: one message of the inbox.
 
@@ -149,6 +162,7 @@ Event = (
     | Continued
     | CallSucceeded
     | CallFailed
+    | CallPending
     | Asked
     | Told
     | Delivered

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from executions.engine import (
+    callbacks,
     children,
     flow,
     maps,  # noqa: F401 - a type of step brings itself in
@@ -31,6 +32,7 @@ from executions.engine.errors import (
 from executions.engine.events import (
     Asked,
     CallFailed,
+    CallPending,
     CallSucceeded,
     ChildrenEnded,
     ChildrenEnough,
@@ -325,6 +327,16 @@ def _end_call(
         flow.run(working, now, spent)
 
 
+def _on_pending(
+    working: Working, event: CallPending, now: datetime, spent: Callable[[], bool]
+) -> None:
+    position = working.snapshot.position
+    if position is None or position.phase is not Phase.CALL:
+        return
+    step = working.snapshot.definition.steps[position.step_id]
+    flow.follow(working, callbacks.pend(working, step, position, event, now), now)
+
+
 _HANDLERS: dict[type, Callable[..., None]] = {
     Claimed: _on_claimed,
     Continued: _on_continued,
@@ -333,6 +345,7 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     Delivered: _on_delivered,
     CallSucceeded: _end_call,
     CallFailed: _end_call,
+    CallPending: _on_pending,
     ChildrenEnded: _on_children_ended,
     ChildrenFailing: _on_children_decided,
     ChildrenEnough: _on_children_decided,

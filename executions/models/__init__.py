@@ -1,6 +1,7 @@
 """Rows of what is running."""
 
 from executions.models.bulk_call import BulkCall
+from executions.models.callbacks import Callback
 from executions.models.execution import ENDED_VALUES, Execution, Kind, Priority
 from executions.models.history import LogLine, StateTransition, StepExecution
 from executions.models.inbox import InboxMessage
@@ -11,6 +12,7 @@ from executions.models.worker import Worker
 __all__ = [
     "ENDED_VALUES",
     "BulkCall",
+    "Callback",
     "DurableValue",
     "Execution",
     "InboxMessage",

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
-from executions.runtime import dispatch, signals_sql
+from executions.runtime import callbacks_sql, dispatch, signals_sql
 
 # Rounds of one matching: of each group of signals a round gives as many as it can.
 MAX_ROUNDS = 20
@@ -78,7 +79,10 @@ def match_all() -> set[str]:
 
 
 def purge() -> int:
-    """Forget signals that were kept long enough; answers how many of them."""
+    """Forget signals and calls that were kept long enough; answers how many of them."""
+    days = settings.AUTOPILOT["SIGNAL_KEEP_DAYS"]
     with connection.cursor() as cursor:
         cursor.execute(signals_sql.PURGE, {"limit": PURGED_AT_ONCE})
-        return int(cursor.rowcount)
+        count = int(cursor.rowcount)
+        cursor.execute(callbacks_sql.PURGE, {"limit": PURGED_AT_ONCE, "days": days})
+        return count + int(cursor.rowcount)

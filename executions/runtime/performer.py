@@ -30,12 +30,14 @@ from executions.engine.errors import (
     EngineError,
     ErrorInfo,
 )
-from executions.engine.events import CallFailed, CallSucceeded, LogRecord
+from executions.engine.events import CallFailed, CallPending, CallSucceeded, LogRecord
 from executions.engine.flow import deadline_of
 from executions.engine.payload import NULL, Payload, encode
 from executions.engine.snapshot import Position, Snapshot, scope_of
+from executions.tokens import Place, make_token
 from workflows.actions.base import Action, ActionError, InvalidParams
 from workflows.actions.context import Context, StepLog
+from workflows.actions.pending import Pending
 from workflows.actions.registry import registry
 from workflows.definition.compiled import ActionConfig, CompiledStep
 from workflows.definition.expressions import ExpressionError
@@ -123,7 +125,9 @@ class Performer:
             return True
         return action.can_repeat(params)
 
-    async def perform(self, snapshot: Snapshot, call: Call) -> CallSucceeded | CallFailed:
+    async def perform(
+        self, snapshot: Snapshot, call: Call
+    ) -> CallSucceeded | CallFailed | CallPending:
         """Call the action of the current step. Raises only asyncio.CancelledError."""
         position = call.position
         step = snapshot.definition.steps[position.step_id]
@@ -139,6 +143,9 @@ class Performer:
             params = self._params(snapshot, step, config, position)
             action, valid = _resolve(config.action, params)
             value = await self._call(action, valid, snapshot, step, call, step_log)
+            if isinstance(value, Pending):
+                task = encode(value.payload, limit=limit, what=f"The task of step `{step.id}`")
+                return CallPending(params, value.queue, task, _records(step_log))
             output = encode(value, limit=limit, what=what)
         except EngineError as error:
             return CallFailed(error.info, params, _records(step_log))
@@ -172,6 +179,8 @@ class Performer:
         watch = Watch(_seconds_for(snapshot, step), step.heartbeat)
         cancelled = threading.Event()
         left: list[Future[Any]] = []
+        position = call.position
+        place = Place(snapshot.execution_id, position.seq, position.attempt)
         context = Context(
             idempotency_key=f"{snapshot.execution_id}-{step.id}-{call.position.seq}",
             execution_id=snapshot.execution_id,
@@ -180,6 +189,8 @@ class Performer:
             log=step_log,
             is_cancelled=cancelled.is_set,
             heartbeat=watch.beat,
+            callback=lambda: make_token(place),
+            callback_base=settings.AUTOPILOT["PUBLIC_URL"],
         )
         try:
             async with watch.timeout:

@@ -17,6 +17,7 @@ from autopilot.common import clock
 from executions.engine.commands import Block, Call, Command, Finish, Rest, Yield
 from executions.engine.errors import VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
 from executions.engine.events import (
+    CALLBACK,
     Asked,
     ChildrenEnough,
     ChildrenFailing,
@@ -288,8 +289,8 @@ class Runner:
         fault("runner.after_checkpoint")
         if checkpoint.spawn or checkpoint.tell or checkpoint.follows or checkpoint.slot_key:
             self._drain.announce()
-        elif checkpoint.ends:
-            # Another item may go now, or the parent.
+        elif checkpoint.ends or checkpoint.opens.get(CALLBACK):
+            # Another item may go now, or the parent; or the end of a call came before its begin.
             self._drain.ring()
         if not checkpoint.releases and inbox_seq > self._read_seq:
             self.deliver(await self._ledger.messages({self.execution_id: self._read_seq}))

@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from workflows.actions import ActionError, Context, TerminalActionError, action
+from workflows.actions import ActionError, Context, Pending, TerminalActionError, action
 
 
 class Nap(BaseModel):
@@ -171,3 +172,19 @@ async def places(params: Places, context: Context) -> dict[str, Any]:
             await asyncio.sleep(params.seconds)
             return {"place": number}
     raise TerminalActionError("Crowded", f"All {params.limit} places of {params.key} are taken.")
+
+
+# Called with the token before `probe.hand_over` returns: somebody may be faster than the action.
+ON_HAND_OVER: list[Callable[[str], None]] = []
+HANDED_OVER: list[str] = []
+
+
+@action("probe.hand_over", idempotent=True)
+def hand_over(params: dict[str, Any], context: Context) -> Pending:
+    token = context.callback_token()
+    assert context.callback_url().endswith(f"/api/v1/executions/callbacks/{token}/")
+    context.log.info("handed over")
+    HANDED_OVER.append(token)
+    for each in ON_HAND_OVER:
+        each(token)
+    return Pending()

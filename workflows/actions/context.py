@@ -142,6 +142,11 @@ def _never() -> bool:
     return False
 
 
+def _no_callback() -> str:
+    """What a test gets that calls the action's function directly."""
+    return "no-token"
+
+
 class Context:
     """Handed to every action as its second argument.
 
@@ -151,11 +156,14 @@ class Context:
     log: `context.log.info("text", key=value)`; shown on the execution's page.
 
     The performer injects what reaches outside: `heartbeat` is called with the details and must not
-    block, `is_cancelled` answers at once, `secret` returns a secret's value. All three may be
-    called from another thread. Without them (in a test of an action's function) nothing happens.
+    block, `is_cancelled` answers at once, `secret` returns a secret's value, `callback` makes the
+    token of this attempt. All may be called from another thread. Without them (in a test of an
+    action's function) nothing happens.
     """
 
     __slots__ = (
+        "_callback",
+        "_callback_base",
         "_heartbeat",
         "_is_cancelled",
         "_secret",
@@ -177,6 +185,8 @@ class Context:
         heartbeat: Callable[[Any], None] = _no_heartbeat,
         is_cancelled: Callable[[], bool] = _never,
         secret: Callable[[str], str] | None = None,
+        callback: Callable[[], str] = _no_callback,
+        callback_base: str = "",
     ) -> None:
         self.idempotency_key = idempotency_key
         self.execution_id = execution_id
@@ -186,6 +196,8 @@ class Context:
         self._heartbeat = heartbeat
         self._is_cancelled = is_cancelled
         self._secret = secret
+        self._callback = callback
+        self._callback_base = callback_base
 
     def heartbeat(self, details: Any = None) -> Done:
         """Say that the action is alive, with plain JSON about how far it is.
@@ -195,6 +207,18 @@ class Context:
         """
         self._heartbeat(details)
         return Done()
+
+    def callback_token(self) -> str:
+        """The one-time token with which somebody else may end this attempt.
+
+        For an action that returns `Pending`. Whoever has it may complete or fail this step; it is
+        void with the attempt. Hand it out, and keep it out of logs and outputs.
+        """
+        return self._callback()
+
+    def callback_url(self) -> str:
+        """The address under which the token is used; `complete/`, `fail/`, `heartbeat/` follow."""
+        return f"{self._callback_base}/api/v1/executions/callbacks/{self._callback()}/"
 
     @property
     def cancelled(self) -> bool:
