@@ -17,6 +17,7 @@ from autopilot.accounts.roles import Permission
 from autopilot.common import clock
 from autopilot.common.admin_base import Crumb, PageAdmin, attempt, found
 from executions.console.activity import ExecutionsOfWorkflows
+from executions.console.bulk import TITLES, BulkPage
 from executions.console.detail import (
     facts_of,
     fingerprint,
@@ -25,7 +26,7 @@ from executions.console.detail import (
     step_context,
 )
 from executions.console.items import Items, read_items, shown_input
-from executions.console.lists import MOVING, SPANS, Asked, count_late, late_words, read_page
+from executions.console.lists import FIELDS, MOVING, SPANS, Asked, count_late, late_words, read_page
 from executions.console.rerunning import RerunPage
 from executions.console.sentences import describe, html_of
 from executions.console.starting import StartPage
@@ -48,7 +49,7 @@ panels.register(ExecutionsOfWorkflows)
 
 
 @admin.register(Execution)
-class ExecutionAdmin(StartPage, RerunPage, PageAdmin):
+class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
     """What is running. Nothing is edited here: verbs go through `executions.services`."""
 
     permission = Permission.EXECUTION_VIEW
@@ -57,6 +58,7 @@ class ExecutionAdmin(StartPage, RerunPage, PageAdmin):
         control, start = Permission.EXECUTION_CONTROL, Permission.EXECUTION_START
         return [
             self.page("", "changelist", self.list_page),
+            self.page("bulk/", "bulk", self.bulk_page, permission=control),
             self.page("start/<int:pk>/", "start", self.start_page, permission=start),
             self.page("<int:pk>/", "change", self.execution_page),
             self.page("<int:pk>/live/", "live", self.live_part),
@@ -88,6 +90,9 @@ class ExecutionAdmin(StartPage, RerunPage, PageAdmin):
             all_url=asked.query(state=""),
             page=page,
             lines=_with_sentences(page.rows),
+            may_control=self._may_control(request),
+            verbs=[(verb.value, title) for verb, title in TITLES.items()],
+            filters=[(name, getattr(asked, name)) for name in FIELDS if getattr(asked, name)],
             older_url=_and(asked.query(), "before", page.older),
             newer_url=_and(asked.query(), "after", page.newer),
             workflows=list(workflows[:MAX_WORKFLOWS]),

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from django.db import IntegrityError, OperationalError, transaction
+from django.db.models import Exists, OuterRef
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
@@ -31,13 +32,14 @@ from executions.errors import (
     IdempotencyConflict,
     StartInvalid,
 )
-from executions.models import Execution, StateTransition
+from executions.models import Execution, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
 from executions.reads import StateCount, state_counts
 from executions.rerunning import RerunOptions, rerun_many
 from executions.runtime import dispatch
 from executions.slots import note_slot, settle_later, take_or_refuse
 from executions.suiting import suitable
+from workflows.definition.paths import quote
 from workflows.models import Workflow, WorkflowVersion
 from workflows.services import resolve_version
 
@@ -309,8 +311,13 @@ _WORDS: Mapping[Verb, tuple[str, str]] = {
 }
 
 
-def preview(*, verb: Verb, selection: Selection, actor: Actor) -> Preview:
-    """What the verb would touch right now; nothing is changed. Raises PermissionDenied."""
+def preview(
+    *, verb: Verb, selection: Selection, actor: Actor, rerun: RerunOptions | None = None
+) -> Preview:
+    """What the verb would touch right now; nothing is changed. Raises PermissionDenied.
+
+    rerun: how, if that is the verb; those that never ran its step are counted in the sentence.
+    """
     actor.require(Permission.EXECUTION_CONTROL)
     counts = state_counts(selection.rows, cap=MAX_TOUCHED)
     by_state = {state: each for state, each in counts.items() if each.count}
@@ -319,6 +326,9 @@ def preview(*, verb: Verb, selection: Selection, actor: Actor) -> Preview:
     is_capped = count > MAX_TOUCHED or any(each.is_capped for each in touched)
     found = sum(each.count for each in by_state.values())
     missing = len(selection.ids) - found if selection.ids is not None else 0
+    sentence = _sentence(verb, MAX_TOUCHED + 1 if is_capped else count, by_state, missing)
+    if verb is Verb.RERUN and rerun is not None and rerun.from_step and count:
+        sentence += _without_step(_touched(selection, verb), rerun.from_step)
     sample = _touched(selection, verb).select_related("workflow").order_by("pk")[:SAMPLE]
     return Preview(
         verb=verb,
@@ -327,7 +337,7 @@ def preview(*, verb: Verb, selection: Selection, actor: Actor) -> Preview:
         by_state=by_state,
         sample=list(sample.only("id", "state", "created_at", "workflow__slug")),
         missing=missing,
-        sentence=_sentence(verb, MAX_TOUCHED + 1 if is_capped else count, by_state, missing),
+        sentence=sentence,
     )
 
 
@@ -449,6 +459,16 @@ def _sentence(verb: Verb, count: int, by_state: Mapping[str, StateCount], missin
     if missing:
         text += f"; {unknown}"
     return f"{text}."
+
+
+def _without_step(rows: ExecutionQuerySet, step_id: str) -> str:
+    """How many of these would be refused because they never ran the step; empty for none."""
+    ran = StepExecution.objects.filter(execution=OuterRef("pk"), step_id=step_id)
+    count = rows.filter(~Exists(ran)).order_by().values("pk")[: MAX_TOUCHED + 1].count()
+    if not count:
+        return ""
+    words = count_words(count, MAX_TOUCHED)
+    return f" {words} of them never ran the step {quote(step_id)} and would be refused."
 
 
 def _too_many(what: str) -> BulkTooMany:

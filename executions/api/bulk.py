@@ -40,7 +40,7 @@ from executions.api.serializers import (
     StartSerializer,
 )
 from executions.api.workflows import started_workflow
-from executions.bulk import Result, Selection
+from executions.bulk import Preview, Result, Selection
 from executions.bulk_once import Once
 from executions.engine.events import Verb
 from executions.models import Execution
@@ -299,15 +299,17 @@ class BulkVerbView(BulkView):
         _check_options(given, verb)
         key = idempotency_key(request, given)
         selection = _selection(given, self.actor)
+        how = RerunOptions(**given["rerun"]) if "rerun" in given else None
         if given.get("dry_run"):
-            return Response(BulkAnswerSerializer(_preview(verb, selection, self.actor)).data)
+            seen = bulk.preview(verb=verb, selection=selection, actor=self.actor, rerun=how)
+            return Response(BulkAnswerSerializer(_as_answer(seen)).data)
         batches = bulk.apply(
             verb=verb,
             selection=selection,
             actor=self.actor,
             reason=given.get("reason", ""),
             output=given.get("skip", {}).get("output"),
-            rerun=RerunOptions(**given["rerun"]) if "rerun" in given else None,
+            rerun=how,
             once=Once(key, _without_key(given)) if key else None,
         )
         results = [result for batch in batches for result in batch]
@@ -345,10 +347,9 @@ def _without_key(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name != "idempotency_key"}
 
 
-def _preview(verb: Verb, selection: Selection, actor: Actor) -> dict[str, Any]:
-    seen = bulk.preview(verb=verb, selection=selection, actor=actor)
+def _as_answer(seen: Preview) -> dict[str, Any]:
     return {
-        "verb": verb.value,
+        "verb": seen.verb.value,
         "dry_run": True,
         "sentence": seen.sentence,
         "count": seen.count,

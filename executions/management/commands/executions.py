@@ -221,12 +221,12 @@ class Command(BaseCommand):
     def _ask(self, verb: Verb, options: dict[str, Any]) -> int:
         actor = operator()
         selection = self._selection(options, actor)
-        if options["dry_run"]:
-            return self._preview(verb, selection, actor)
-        if selection.ids is None and not options["yes"]:
-            self._confirm(verb, selection, actor)
-        counts: Counter[str] = Counter()
         given = _given(verb, options)
+        if options["dry_run"]:
+            return self._preview(verb, selection, actor, given.get("rerun"))
+        if selection.ids is None and not options["yes"]:
+            self._confirm(verb, selection, actor, given.get("rerun"))
+        counts: Counter[str] = Counter()
         batches = bulk.apply(
             verb=verb, selection=selection, actor=actor, reason=options["reason"], **given
         )
@@ -248,8 +248,10 @@ class Command(BaseCommand):
             return Selection.of_ids(options["ids"], actor=actor)
         return Selection(self._matching(asked))
 
-    def _preview(self, verb: Verb, selection: Selection, actor: Actor) -> int:
-        seen = bulk.preview(verb=verb, selection=selection, actor=actor)
+    def _preview(
+        self, verb: Verb, selection: Selection, actor: Actor, how: RerunOptions | None
+    ) -> int:
+        seen = bulk.preview(verb=verb, selection=selection, actor=actor, rerun=how)
         for row in seen.sample:
             self.stdout.write(f"{row.pk}  {row.state}  {row.workflow.slug}")
         if seen.count > len(seen.sample):
@@ -257,8 +259,10 @@ class Command(BaseCommand):
         self.stderr.write(seen.sentence, style_func=str)
         return DONE
 
-    def _confirm(self, verb: Verb, selection: Selection, actor: Actor) -> None:
-        seen = bulk.preview(verb=verb, selection=selection, actor=actor)
+    def _confirm(
+        self, verb: Verb, selection: Selection, actor: Actor, how: RerunOptions | None
+    ) -> None:
+        seen = bulk.preview(verb=verb, selection=selection, actor=actor, rerun=how)
         if not seen.count:
             return  # there is a sentence for that already
         if not sys.stdin.isatty():
