@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.fields.json import KT
-from django.db.models.functions import Left
+from django.db.models.functions import Left, Now
 
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
@@ -199,13 +199,13 @@ def _wishes(executions: Iterable[Execution]) -> dict[int, list[Wish]]:
 
 
 def _workers() -> _Workers:
+    """Leases are by PostgreSQL's clock; what is left of each is said as a moment of this host's."""
     found = _Workers()
     now = clock.now()
-    for pk, name, queues, until in Worker.objects.values_list(
-        "pk", "name", "queues", "lease_until"
-    ):
-        found.owners[pk] = Owner(name, until)
-        if until > now:
+    left = ExpressionWrapper(F("lease_until") - Now(), DurationField())
+    for pk, name, queues, rest in Worker.objects.values_list("pk", "name", "queues", left):
+        found.owners[pk] = Owner(name, now + rest)
+        if rest > timedelta():
             found.live += 1
             for queue in set(queues):
                 found.live_by_queue[queue] += 1

@@ -3,6 +3,8 @@
 Every worker process offers to be the leader; an advisory lock in PostgreSQL picks one, and lets go
 by itself when its holder dies. A holder that is frozen or cut off keeps the lock and does nothing,
 so the others look for what a leader would have done long ago, do it, and take the lock from it.
+
+It goes by PostgreSQL's clock, as claims and leases do, whatever its host's may say.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from datetime import datetime, timedelta
 import structlog
 from django.conf import settings
 from django.db import Error, connection
+from django.db.models.functions import Now
 
-from autopilot.common import clock
+from autopilot.common.database_time import database_now
 from executions import slots
 from executions.models import Execution, Worker
 from executions.querysets import ExecutionQuerySet
@@ -105,10 +108,10 @@ class Clock:
         if not self._is_leader:
             self._is_leader = self._try_to_lead()
             if not self._is_leader:
-                self._stand_in(clock.now())
+                self._stand_in(database_now())
                 return LEADER_TRIES_SECONDS
             log.info("clock.leads")
-        now = clock.now()
+        now = database_now()
         queues = self._free_workers(now)
         self._sweep_slots(now)
         queues |= self._due(now)
@@ -124,7 +127,7 @@ class Clock:
 
     def _stand_in(self, now: datetime) -> None:
         """Do what the leader has left undone; depose one that has stopped leading."""
-        overdue = now - timedelta(seconds=ASLEEP_SECONDS)
+        overdue = Now() - timedelta(seconds=ASLEEP_SECONDS)
         if Worker.objects.filter(lease_until__lt=overdue).exists():
             log.warning("clock.leader_asleep")
             with connection.cursor() as cursor:
@@ -201,4 +204,4 @@ class Clock:
         )
         if upcoming is None:
             return beat
-        return min(beat, max(0.005, (upcoming - clock.now()).total_seconds()))
+        return min(beat, max(0.005, (upcoming - database_now()).total_seconds()))

@@ -1,6 +1,8 @@
 """The worker's row and its lease, kept by a thread and a connection of its own.
 
 A loop that is stalled by a heavy step must not lose what it owns, so nothing here runs on it.
+Leases are written and compared by PostgreSQL's clock: a host whose own is wrong neither loses what
+it owns nor takes it from others.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from datetime import timedelta
 import structlog
 from django.conf import settings
 from django.db import Error, connection, transaction
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Now
 
-from autopilot.common import clock
 from executions.models import Worker
 
 log = structlog.get_logger(__name__)
@@ -60,15 +63,14 @@ class Lease:
             log.warning("lease.not_removed", worker=self.worker_id, error=str(error))
 
     def _register(self) -> int:
-        now = clock.now()
         host = socket.gethostname()
         worker = Worker.objects.create(
             name=f"{host}-{os.getpid()}",
             host=host,
             pid=os.getpid(),
             queues=self._queues,
-            started_at=now,
-            lease_until=now + timedelta(seconds=settings.AUTOPILOT["LEASE_SECONDS"]),
+            started_at=Now(),
+            lease_until=_lease_end(),
             slots=settings.AUTOPILOT["SLOTS"],
         )
         return worker.pk
@@ -92,8 +94,8 @@ class Lease:
 
     def _renew(self) -> bool:
         """False if the row is gone."""
-        until = clock.now() + timedelta(seconds=settings.AUTOPILOT["LEASE_SECONDS"])
-        kept = Worker.objects.filter(pk=self.worker_id).update(lease_until=until, busy=self._busy())
+        mine = Worker.objects.filter(pk=self.worker_id)
+        kept = mine.update(lease_until=_lease_end(), busy=self._busy())
         if not kept:
             return False
         with connection.cursor() as cursor:
@@ -102,6 +104,10 @@ class Lease:
         if behind:
             self._on_messages(behind)
         return True
+
+
+def _lease_end() -> CombinedExpression:
+    return Now() + timedelta(seconds=settings.AUTOPILOT["LEASE_SECONDS"])
 
 
 FREE = """
@@ -133,7 +139,7 @@ def free_lost_workers() -> set[str]:
     with transaction.atomic():
         lost = list(
             Worker.objects.select_for_update(skip_locked=True)
-            .filter(lease_until__lt=clock.now())
+            .filter(lease_until__lt=Now())
             .values_list("pk", flat=True)
         )
         if lost:

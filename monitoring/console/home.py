@@ -63,7 +63,7 @@ def _operations(actor: Actor, request: HttpRequest) -> dict[str, Any]:
     visible = Execution.objects.visible_to(actor)
     day = overview.last_day(now)
     failing = overview.failing(now)
-    workers = overview.workers(now)
+    workers = overview.workers()
     queues = overview.queues(now, workers, list(settings.AUTOPILOT_QUEUES))
     busiest = sorted(day.by_workflow.items(), key=lambda item: -sum(item[1].values()))
     names = _names(
@@ -75,7 +75,7 @@ def _operations(actor: Actor, request: HttpRequest) -> dict[str, Any]:
         *_failing_needs(failing, names),
         *_worker_needs(visible, workers, queues),
         *_late_needs(*overview.late(visible, now), queues),
-        *_abandoned_needs(overview.abandoned(visible, now)),
+        *_abandoned_needs(overview.abandoned(visible)),
         *_paused_needs(actor),
     ]
     return {

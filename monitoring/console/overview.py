@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.db.models.functions import Now
 
 from executions.engine.states import ACTIVE, State
 from executions.models import Execution, Worker
@@ -137,9 +138,9 @@ def queues(now: datetime, workers: list[Worker], names: list[str]) -> list[Queue
     return found
 
 
-def workers(now: datetime) -> list[Worker]:
+def workers() -> list[Worker]:
     """The workers that keep their lease."""
-    return list(Worker.objects.filter(lease_until__gt=now)[:SHOWN_WORKERS])
+    return list(Worker.objects.filter(lease_until__gt=Now())[:SHOWN_WORKERS])
 
 
 def late(visible: ExecutionQuerySet, now: datetime) -> tuple[int, int]:
@@ -151,9 +152,9 @@ def late(visible: ExecutionQuerySet, now: datetime) -> tuple[int, int]:
     return bounded(ready.roots()), bounded(ready.filter(parent__isnull=False))
 
 
-def abandoned(visible: ExecutionQuerySet, now: datetime) -> int:
+def abandoned(visible: ExecutionQuerySet) -> int:
     """How many belong to a worker whose lease is over and that nobody has freed."""
-    gone = list(Worker.objects.filter(lease_until__lte=now - LATE_AFTER).values_list("pk")[:MANY])
+    gone = list(Worker.objects.filter(lease_until__lte=Now() - LATE_AFTER).values_list("pk")[:MANY])
     return bounded(visible.filter(owner__in=gone)) if gone else 0
 
 

@@ -1,0 +1,77 @@
+"""Leases go by PostgreSQL's clock: a host whose own is wrong loses and keeps nothing by it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import DurationField, ExpressionWrapper, F
+from django.db.models.functions import Now
+
+from autopilot.common import clock
+from executions.models import Execution, Worker
+from executions.runtime.clock import Clock
+from executions.runtime.lease import free_lost_workers
+from executions.situations import situation_of
+from monitoring.console import overview
+from tests.engine import published, reread, started, worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAIT = [{"id": "wait", "type": "wait", "config": {"duration": "1h"}}]
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(params=[HOUR, -HOUR], ids=["ahead", "behind"])
+def skewed(request, monkeypatch):
+    """This host's clock is wrong by an hour."""
+    right = clock.now
+    monkeypatch.setattr(clock, "now", lambda: right() + request.param)
+    return request.param
+
+
+def left_of(pk: int) -> float:
+    rest = ExpressionWrapper(F("lease_until") - Now(), DurationField())
+    return Worker.objects.filter(pk=pk).values_list(rest, flat=True).get().total_seconds()
+
+
+def owned_by(pk: int) -> Execution:
+    execution = started(published(WAIT))
+    Execution.objects.filter(pk=execution.pk).update(
+        owner=pk, runnable_at=None, current_step="wait", current_since=clock.now()
+    )
+    return reread(execution)
+
+
+def test_a_living_worker_keeps_its_lease_and_what_it_owns(skewed):
+    with worker() as process:
+        pk = process._lease.worker_id
+        execution = owned_by(pk)
+        assert 20 < left_of(pk) <= 30
+        assert process._lease._renew() is True
+        assert 20 < left_of(pk) <= 30
+        assert free_lost_workers() == set()
+        Clock()._stand_in(clock.now())
+        assert reread(execution).owner_id == pk
+        assert situation_of(reread(execution)).why.code == "moving"
+        assert [each.pk for each in overview.workers()] == [pk]
+        assert overview.abandoned(Execution.objects.all()) == 0
+
+
+def test_a_dead_worker_loses_it_in_time(skewed):
+    dead = Worker.objects.create(
+        name="host-1",
+        host="host",
+        pid=1,
+        queues=["default"],
+        started_at=Now(),
+        lease_until=Now() - timedelta(minutes=2),
+    )
+    execution = owned_by(dead.pk)
+    why = situation_of(execution).why
+    assert why.code == "worker_lost"
+    assert "2 min" in why.sentence
+    assert overview.workers() == []
+    assert overview.abandoned(Execution.objects.all()) == 1
+    assert free_lost_workers() == {"default"}
+    assert (reread(execution).owner_id, Worker.objects.count()) == (None, 0)
