@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,15 +12,20 @@ from django.db import IntegrityError, transaction
 
 from autopilot.accounts.actors import Actor
 from autopilot.common import clock
+from autopilot.common.crypto import NoEncryptionKey, digests, has_key
+from autopilot.common.jsonpath import child
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
 from executions.engine.errors import LIMIT_INPUT, VALIDATION_INPUT, EngineError
 from executions.engine.payload import encode
 from executions.engine.states import Reason
 from executions.errors import IdempotencyConflict, InputInvalid, InputTooLarge, StartInvalid
+from executions.hidden.marks import MASK, Hidden, holds_hidden, reveal
+from executions.hidden.veil import Veil
 from executions.models import Execution, Priority
 from workflows.compiled import compiled_version
-from workflows.models import Workflow, WorkflowVersion
+from workflows.definition.redaction import Place
+from workflows.models import Workflow
 
 MAX_KEY_CHARS = 200
 MAX_LABELS = 20
@@ -55,12 +60,14 @@ def prepare(
     data = {} if input is None else input
     queue = queue or settings.AUTOPILOT_QUEUES[0]
     _check_options(priority, queue, start_at, labels, correlation_id, idempotency_key)
-    _check_storable(data)
+    real = reveal(data) if holds_hidden(data) else data
+    _check_storable(real)
     moment = start_at.isoformat() if start_at else None
-    request = [version, data, int(priority), queue, moment, labels, correlation_id]
+    request = [version, real, int(priority), queue, moment, labels, correlation_id]
+    hash_now, *older_hashes = hashes_of(request) if idempotency_key else [""]
     now = clock.now()
     is_later = start_at is not None and start_at > now
-    return Execution(
+    row = Execution(
         workflow=workflow,
         reason=(Reason.SCHEDULED if is_later else Reason.QUEUED).value,
         input=data,
@@ -70,13 +77,15 @@ def prepare(
         started_by_id=actor.id,
         principal=principal_of(actor),
         idempotency_key=idempotency_key,
-        request_hash=hash_of(request) if idempotency_key else "",
+        request_hash=hash_now,
         correlation_id=correlation_id,
         labels=labels,
         created_at=now,
         start_at=start_at,
         transition_seq=1,
     )
+    row.older_hashes = older_hashes
+    return row
 
 
 def principal_of(actor: Actor) -> str:
@@ -93,7 +102,7 @@ def earlier_of(execution: Execution) -> Execution | None:
         principal=execution.principal,
         idempotency_key=execution.idempotency_key,
     ).first()
-    if earlier is not None and earlier.request_hash != execution.request_hash:
+    if earlier is not None and not is_same_request(earlier, execution):
         raise conflict_with(earlier)
     return earlier
 
@@ -114,6 +123,11 @@ def insert_once(execution: Execution) -> Execution | None:
     return None
 
 
+def is_same_request(earlier: Execution, execution: Execution) -> bool:
+    """Whether the row that is to be stored was asked for as the stored one was."""
+    return earlier.request_hash in (execution.request_hash, *execution.older_hashes)
+
+
 def conflict_with(earlier: Execution) -> IdempotencyConflict:
     """The refusal of a request whose key belongs to another one."""
     message = f"The idempotency key was used for execution {earlier.pk}, with a different request."
@@ -121,10 +135,14 @@ def conflict_with(earlier: Execution) -> IdempotencyConflict:
     return IdempotencyConflict(message, details=[problem])
 
 
-def hash_of(parts: list[Any]) -> str:
-    """What tells a request from another one with the same key; parts: plain JSON."""
+def hashes_of(parts: list[Any]) -> list[str]:
+    """What tells a request from another one with the same key; parts: plain JSON.
+
+    Keyed, for the input may hold what nobody is to find out by trying: as it is stored, then as
+    older keys make it.
+    """
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digests(text.encode())
 
 
 def _check_storable(data: Any) -> None:
@@ -142,12 +160,50 @@ def _check_storable(data: Any) -> None:
         raise refusal(error.info.message, details=[problem]) from None
 
 
-def check_schema(version: WorkflowVersion, data: Any) -> None:
-    """Raises InputInvalid where the input breaks the version's input schema."""
-    schema = compiled_version(version.pk).input_schema
+def check_input(row: Execution) -> Veil:
+    """Hold the input to the version's schema, and hide in it what the version hides.
+
+    Answers what is known to be hidden. Raises InputInvalid with every place, NoEncryptionKey, and
+    Undecipherable for an input with hidden values from elsewhere.
+    """
+    definition = compiled_version(row.version_id)
+    redaction = definition.redaction
+    veil = Veil(redaction, redaction.output)
+    data = veil.reveal(row.input) if holds_hidden(row.input) else row.input
+    schema = definition.input_schema
     problems = schema.problems(data, root="$.input") if schema else []
+    problems += _masks(row.input, redaction.input, "$.input")
     if problems:
         raise InputInvalid(details=problems)
+    if redaction and not has_key():
+        raise NoEncryptionKey(
+            f"Version {row.version.version} hides values (redact), and there is no key to encrypt "
+            "them with; set AUTOPILOT_ENCRYPTION_KEYS."
+        )
+    veil.learn_at(data, redaction.input)
+    row.input = veil.conceal(row.input, redaction.input)
+    return veil
+
+
+def _masks(value: Any, place: Place | None, path: str) -> list[Problem]:
+    """Where somebody has copied what is shown of a hidden value instead of the value."""
+    if place is None or isinstance(value, Hidden):
+        return []
+    if value == MASK:
+        message = f"{MASK} is what is shown of a hidden value; the value itself was expected here."
+        return [Problem(path, "redact.mask", message)]
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value)
+    return [
+        problem
+        for key, item in pairs
+        for problem in _masks(
+            item, place if place.is_here else place.below.get(str(key)), child(path, key)
+        )
+    ]
 
 
 def _check_options(

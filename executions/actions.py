@@ -86,7 +86,7 @@ def state_set(params: StateSetParams, context: Context) -> dict[str, Any]:
         version = set_value(
             scope=scope_name(params.scope, context.execution_id),
             key=params.key,
-            value=params.value,
+            value=context.conceal(params.value),
             if_version=params.if_version,
             written_by=context.idempotency_key,
         )
@@ -112,11 +112,12 @@ def workflow_start(params: WorkflowStartParams, context: Context) -> dict[str, A
         started = start_execution(
             workflow=workflow,
             actor=Actor.system(f"execution {context.execution_id}"),
-            input=params.input,
+            input=context.conceal(params.input),
             version=params.version,
             idempotency_key=context.idempotency_key,
-            correlation_id=params.correlation_id,
-            labels=params.labels,
+            # What they are found by is shown everywhere.
+            correlation_id=str(context.conceal(params.correlation_id)),
+            labels={name: str(context.conceal(text)) for name, text in params.labels.items()},
         )
     except DomainError as error:
         details = {"problems": [each.as_dict() for each in error.details]}

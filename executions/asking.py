@@ -19,6 +19,7 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from autopilot.common.crypto import has_key
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
@@ -27,6 +28,7 @@ from executions.engine.events import Verb
 from executions.engine.payload import encode
 from executions.engine.states import Reason, State
 from executions.errors import ExecutionNotFound, StartInvalid
+from executions.hidden.marks import reveal, seal
 from executions.models import Execution, InboxMessage, StateTransition
 from executions.reads import pending_of
 from executions.retrying import check_parent, parents_of, take_up
@@ -74,8 +76,14 @@ class _Wish:
     def payload(self, seq: int) -> dict[str, Any]:
         said: dict[str, Any] = {"reason": self.reason}
         if self.verb is Verb.SKIP:
-            said |= {"seq": seq, "output": self.output}
+            said |= {"seq": seq, "output": self._sealed_output()}
         return said
+
+    def _sealed_output(self) -> Any:
+        """On its way only: what of it is hidden is decided where it is recorded."""
+        if self.output is None or not has_key():
+            return self.output
+        return seal(reveal(self.output), parts=[])
 
     def noted(self) -> dict[str, Any]:
         """For the audit: an output of any size is named, not kept."""

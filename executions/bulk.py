@@ -19,7 +19,7 @@ from autopilot.accounts.roles import Permission
 from autopilot.common.errors import DomainError, Unavailable
 from autopilot.common.problems import Problem
 from autopilot.common.words import count_words, plural
-from executions.accepting import Started, check_schema, conflict_with, prepare
+from executions.accepting import Started, check_input, conflict_with, is_same_request, prepare
 from executions.asking import Answer, ask, transition_of
 from executions.bulk_once import Once, begin
 from executions.engine.events import Verb
@@ -121,8 +121,7 @@ class _Batch:
                 continue
             try:
                 row.version = self._version(self._asked_versions[index])
-                check_schema(row.version, row.input)
-                note_slot(row)
+                note_slot(row, check_input(row))
             except DomainError as error:
                 if any(each.path == "$.workflow" for each in error.details):
                     raise  # nothing is published: that is not about one of them
@@ -164,7 +163,7 @@ class _Batch:
             index = index_of[earlier.idempotency_key]
             if index in self._earlier:
                 continue
-            if earlier.request_hash != self._rows[index].request_hash:
+            if not is_same_request(earlier, self._rows[index]):
                 self._note(index, conflict_with(earlier))
             else:
                 self._earlier[index] = earlier

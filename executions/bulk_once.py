@@ -12,7 +12,7 @@ from autopilot.accounts.actors import Actor
 from autopilot.common import clock
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
-from executions.accepting import MAX_KEY_CHARS, hash_of, principal_of
+from executions.accepting import MAX_KEY_CHARS, hashes_of, principal_of
 from executions.errors import IdempotencyConflict, StartInvalid
 from executions.models import BulkCall
 
@@ -34,14 +34,14 @@ def begin(once: Once, actor: Actor, choose: Callable[[], list[int]]) -> BulkCall
     if not once.key or not is_storable(once.key, MAX_KEY_CHARS):
         message = f"A text of 1 to {MAX_KEY_CHARS} characters was expected."
         raise StartInvalid(message, details=[Problem("$.idempotency_key", "invalid", message)])
-    principal, request_hash = principal_of(actor), hash_of([once.request])
+    principal, hashes = principal_of(actor), hashes_of([once.request])
     known = BulkCall.objects.filter(principal=principal, idempotency_key=once.key)
     call = known.first()
     if call is None:
         call = BulkCall(
             principal=principal,
             idempotency_key=once.key,
-            request_hash=request_hash,
+            request_hash=hashes[0],
             executions=choose(),
             created_at=clock.now(),
         )
@@ -51,7 +51,7 @@ def begin(once: Once, actor: Actor, choose: Callable[[], list[int]]) -> BulkCall
         except IntegrityError:
             # The same call came twice at once; one of them was first.
             call = known.get()
-    if call.request_hash != request_hash:
+    if call.request_hash not in hashes:
         message = "The idempotency key was used before, with a different request."
         problem = Problem("$.idempotency_key", IdempotencyConflict.code, message)
         raise IdempotencyConflict(message, details=[problem])

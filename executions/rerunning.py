@@ -16,13 +16,7 @@ from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
-from executions.accepting import (
-    Started,
-    check_schema,
-    earlier_of,
-    hash_of,
-    prepare,
-)
+from executions.accepting import Started, check_input, earlier_of, hashes_of, prepare
 from executions.asking import MAX_REASON_CHARS, Answer, check_reason, transition_of
 from executions.engine.commands import SetControl
 from executions.engine.errors import EngineError
@@ -31,9 +25,11 @@ from executions.engine.replay import Taken, replay
 from executions.engine.snapshot import Phase, Snapshot, StepFact
 from executions.engine.states import State, StepState
 from executions.errors import ExecutionNotFound, RerunInvalid, TransitionRefused
+from executions.hidden.marks import kept
+from executions.hidden.veil import Veil
 from executions.models import Execution, StepExecution
 from executions.runtime import dispatch
-from executions.runtime.control import control_to_json
+from executions.runtime.control import Write, control_to_json, error_to_json
 from executions.slots import insert_with_slot, note_slot, settle_later
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import CompiledDefinition, MapConfig
@@ -132,7 +128,7 @@ def _rerun(
     row = prepare(
         workflow=source.workflow,
         actor=actor,
-        input=source.input if options.input is KEEP else options.input,
+        input=source.input if options.input is KEEP else kept(options.input, source.input),
         version=number,
         priority=source.priority,
         queue=source.queue,
@@ -141,7 +137,8 @@ def _rerun(
         idempotency_key=key,
     )
     if key:
-        row.request_hash = hash_of(["rerun", source.pk, *options.request(), reason])
+        asked = ["rerun", source.pk, *options.request(), reason]
+        row.request_hash, *row.older_hashes = hashes_of(asked)
     # Before anything that may have changed since: a repeated request gets the same answer.
     earlier = earlier_of(row)
     if earlier is not None:
@@ -153,14 +150,14 @@ def _rerun(
     row.version = resolve_version(workflow=source.workflow, version=number)
     row.rerun_of = source
     row.is_test = source.is_test
-    check_schema(row.version, row.input)
-    note_slot(row)
+    veil = check_input(row)
+    note_slot(row, veil)
     copies = _place(row, source, options)
     earlier = insert_with_slot(row)
     if earlier is not None:
         return Started(earlier, created=False)
     if copies:
-        _take_over(row, source, copies)
+        _take_over(row, source, copies, veil)
     transition_of(row, source="", actor=actor, now=row.created_at).save(force_insert=True)
     audit.record(
         actor=actor,
@@ -249,7 +246,8 @@ def _copies(
             )
         _check_output(step_id, value, definition)
         row = latest[step_id]
-        row.state, row.output, row.error = StepState.COMPLETED.value, value, None
+        row.state, row.error = StepState.COMPLETED.value, None
+        row.output = kept(value, row.output)
     return [
         StepExecution(
             seq=row.seq,
@@ -278,35 +276,44 @@ def _check_output(step_id: str, value: Any, definition: CompiledDefinition) -> N
         raise _wrong(f"$.outputs.{step_id}", error.info.code, error.info.message) from None
 
 
-def _take_over(row: Execution, source: Execution, copies: list[StepExecution]) -> None:
-    """Store the copies, and what they have left in variables and catches."""
+def _take_over(row: Execution, source: Execution, copies: list[StepExecution], veil: Veil) -> None:
+    """Store the copies, and what they have left in variables and catches.
+
+    veil: what is known to be hidden; all that is hidden in the copies is added before any of it
+    is written.
+    """
     snapshot = Snapshot(
         execution_id=row.pk,
         definition=compiled_version(row.version_id),
         workflow=row.workflow.slug,
         version=row.version.version,
         state=State.INITIALIZED,
-        input=row.input,
+        input=veil.reveal(row.input),
         started_at=source.started_at,
         max_output_bytes=settings.AUTOPILOT["MAX_OUTPUT_BYTES"],
     )
     try:
-        after = replay(snapshot, [_taken(copy) for copy in copies])
+        after = replay(snapshot, [_taken(copy, veil) for copy in copies])
     except EngineError as error:
         message = f"What the step {error.info.step} assigns: {error.info.message}"
         raise _wrong("$.outputs", error.info.code, message) from None
     control = SetControl((), after.caught, after.names, None, 0, 0, 0, None)
-    row.variables = dict(after.vars)
-    row.control = control_to_json(control)
+    hide: Write = lambda value, step: veil.conceal(value, veil.redaction.steps.get(step))  # noqa: E731
+    row.variables = {name: hide(value, "") for name, value in after.vars.items()}
+    row.control = control_to_json(control, hide)
     Execution.objects.filter(pk=row.pk).update(variables=row.variables, control=row.control)
     for copy in copies:
         copy.execution = row
+        copy.output = hide(copy.output, copy.step_id)
+        copy.error = error_to_json(copy.error, hide) if copy.error else None
     StepExecution.objects.bulk_create(copies, batch_size=BATCH)
 
 
-def _taken(row: StepExecution) -> Taken:
+def _taken(row: StepExecution, veil: Veil) -> Taken:
     started_at: datetime = row.started_at
-    fact = StepFact(StepState(row.state), row.output, row.error, row.attempt)
+    output = veil.reveal(row.output)
+    veil.learn_at(output, veil.redaction.steps.get(row.step_id))
+    fact = StepFact(StepState(row.state), output, veil.reveal(row.error), row.attempt)
     return Taken(row.step_id, row.seq, started_at, fact)
 
 

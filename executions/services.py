@@ -11,13 +11,7 @@ from django.db import transaction
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
-from executions.accepting import (
-    MAX_KEY_CHARS,
-    Started,
-    check_schema,
-    earlier_of,
-    prepare,
-)
+from executions.accepting import MAX_KEY_CHARS, Started, check_input, earlier_of, prepare
 from executions.asking import MAX_REASON_CHARS, ask, transition_of
 from executions.engine.events import Verb
 from executions.engine.states import Reason
@@ -51,7 +45,7 @@ def start_execution(
     idempotency_key: the same key by the same actor answers the first execution again.
     Commits or rolls back with the caller's transaction; workers hear of it after the commit.
     Raises PermissionDenied, InputInvalid, InputTooLarge, StartInvalid, IdempotencyConflict,
-    ConcurrencyReached, and what `resolve_version` raises.
+    ConcurrencyReached, NoEncryptionKey, and what `resolve_version` raises.
     """
     actor.require(Permission.EXECUTION_START)
     execution = prepare(
@@ -71,8 +65,7 @@ def start_execution(
     if earlier is not None:
         return Started(earlier, created=False)
     execution.version = resolve_version(workflow=workflow, version=version)
-    check_schema(execution.version, execution.input)
-    note_slot(execution)
+    note_slot(execution, check_input(execution))
     return _accept(execution, actor)
 
 

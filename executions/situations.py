@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.fields.json import KT
-from django.db.models.functions import Left, Now
+from django.db.models.functions import Coalesce, Left, Now
 
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
@@ -49,6 +49,8 @@ from executions.why import (
 from workflows.compiled import compiled_version
 
 # States that somebody brought about; their sentence says who.
+# Of a message that holds something hidden, what is shown of it.
+_MESSAGE = Coalesce(KT("error__message__shown"), KT("error__message"))
 _SOMEBODYS = frozenset({State.PAUSED, State.RESUMED, State.CANCELLED})
 
 # What `why.OUTSIDE` has to know of executions that wait for news from outside: by the reason of
@@ -308,7 +310,7 @@ def _errors(executions: Iterable[Execution]) -> dict[int, tuple[str, str]]:
             found[each.pk] = (str(error.get("message") or ""), str(error.get("step") or ""))
     if unread:
         rows = Execution.objects.filter(pk__in=unread).values_list(
-            "pk", Left(KT("error__message"), MAX_MESSAGE_CHARS + 1), KT("error__step")
+            "pk", Left(_MESSAGE, MAX_MESSAGE_CHARS + 1), KT("error__step")
         )
         found |= {pk: (message or "", step or "") for pk, message, step in rows}
     return found

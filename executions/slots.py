@@ -6,6 +6,7 @@ What happens to slots while executions run is the ledger's: `runtime/slots_sql.p
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from executions.engine.events import Verb
 from executions.engine.slots import OnLimit, shown_key, slot_of
 from executions.engine.states import Reason
 from executions.errors import ConcurrencyReached, StartInvalid
+from executions.hidden.veil import Veil
 from executions.models import Execution
 from executions.runtime import dispatch, slots_sql
 from workflows.compiled import compiled_version
@@ -31,13 +33,18 @@ LOCK_TIMEOUT = "5s"
 OUTDATED_REASON = "a newer execution with the same concurrency key takes its place"
 
 
-def note_slot(row: Execution) -> None:
+def note_slot(row: Execution, veil: Veil) -> None:
     """Write down which slot the execution needs; its version and input are known, it isn't saved.
+
+    veil: what is known to be hidden; a key made of that is told apart, but not shown.
 
     Raises StartInvalid if the key can't be worked out from the input.
     """
+    definition = compiled_version(row.version_id)
+    if definition.concurrency is None:
+        return
     try:
-        slot = slot_of(compiled_version(row.version_id), row.input, row.created_at)
+        slot = slot_of(definition, veil.reveal(row.input), row.created_at)
     except EngineError as error:
         message = f"The concurrency key can't be worked out from the input: {error.info.message}"
         raise StartInvalid(
@@ -45,7 +52,7 @@ def note_slot(row: Execution) -> None:
         ) from None
     if slot is None:
         return
-    row.slot_key = slot.row_key(row.workflow_id)
+    row.slot_key = replace(slot, key=veil.disguise(slot.key)).row_key(row.workflow_id)
     row.slot_limit = slot.limit
     row.slot_policy = slot.on_limit.value
     if row.reason == Reason.QUEUED and slot.on_limit is not OnLimit.REJECT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -12,6 +13,7 @@ from autopilot.common import clock
 from autopilot.common.errors import Conflict
 from executions.engine.errors import VALIDATION_INPUT
 from executions.engine.payload import encode
+from executions.hidden.marks import holds_hidden, needs_writing, reveal, stored
 from executions.models import DurableValue, Execution
 
 MAX_KEY_CHARS = 200
@@ -86,7 +88,7 @@ def get_value(*, scope: str, key: str) -> Kept:
 def set_value(
     *, scope: str, key: str, value: Any, if_version: int | None = None, written_by: str = ""
 ) -> int:
-    """Write `value` under `key`; answers its new version.
+    """Write `value` under `key`; answers its new version. What is `Hidden` in it stays hidden.
 
     if_version: write only if the value is at this version; 0 = only if there is none; None =
         whatever is there. written_by: a write with the same non-empty mark as the last one is that
@@ -95,12 +97,14 @@ def set_value(
     VersionConflict if the version is another one.
     """
     text = encode(
-        value,
+        reveal(value) if holds_hidden(value) else value,
         limit=MAX_VALUE_BYTES,
         what=f"The value for {key!r}",
         code=VALIDATION_INPUT,
         size_code="limit.state",
     ).text.decode()
+    if holds_hidden(value) or needs_writing(text):
+        text = json.dumps(stored(value), ensure_ascii=False)
     with connection.cursor() as cursor:
         cursor.execute(
             CHANGE if if_version else SET,

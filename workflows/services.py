@@ -11,6 +11,7 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from autopilot.common.crypto import NoEncryptionKey, has_key
 from autopilot.common.errors import Conflict, Invalid
 from autopilot.common.problems import Problem
 from workflows import documents
@@ -146,12 +147,13 @@ def publish_version(
 
     changelog: what is new; None keeps the draft's. The definition is validated again: actions may
     have gone since it was saved. Raises Conflict when it is no draft, DefinitionError with every
-    problem.
+    problem, NoEncryptionKey when it hides values and can't.
     """
     actor.require(Permission.WORKFLOW_PUBLISH)
     workflow = _lock(version.workflow)
     draft = _locked_draft(version, "published", check)
     documents.require_valid(draft.definition)
+    _require_key(draft)
     _require_higher(workflow, draft.number)
     now = clock.now()
     draft.content_hash = content_hash(draft.definition)
@@ -365,6 +367,15 @@ def _next_number(workflow: Workflow, parts: documents.Parts) -> Version:
         return FIRST_VERSION if highest is None else highest.number.bump_minor()
     _require_higher(workflow, parts.version)
     return parts.version
+
+
+def _require_key(draft: WorkflowVersion) -> None:
+    if draft.definition.get("redact") and not has_key():
+        message = (
+            "It hides values, and there is no key to encrypt them with; set "
+            "AUTOPILOT_ENCRYPTION_KEYS."
+        )
+        raise NoEncryptionKey(message, details=[Problem("$.redact", NoEncryptionKey.code, message)])
 
 
 def _require_higher(workflow: Workflow, number: Version) -> None:

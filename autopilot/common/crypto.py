@@ -22,8 +22,10 @@ class NoEncryptionKey(Conflict):
     code = "encryption.no_key"
 
 
-class Undecipherable(Exception):
+class Undecipherable(Conflict):
     """None of the keys in AUTOPILOT_ENCRYPTION_KEYS fits what is stored."""
+
+    code = "encryption.undecipherable"
 
 
 def has_key() -> bool:
@@ -45,9 +47,7 @@ def decrypt(token: str) -> bytes:
     try:
         return _fernet(tuple(settings.AUTOPILOT_ENCRYPTION_KEYS)).decrypt(token.encode())
     except InvalidToken:
-        raise Undecipherable(
-            "None of the keys in AUTOPILOT_ENCRYPTION_KEYS fits what is stored."
-        ) from None
+        raise Undecipherable from None
 
 
 def digests(value: bytes) -> list[str]:

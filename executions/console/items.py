@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Q, TextField
-from django.db.models.functions import Cast, Left
+from django.db.models import F, Q, TextField, Value
+from django.db.models.functions import Cast, Left, StrIndex
 from django.http import QueryDict
 
 from autopilot.common.words import plural
 from executions.engine.states import State
+from executions.hidden.marks import SIGN
 from executions.models import Execution, Kind
 from executions.parts import branch_of
 
 PER_PAGE = 100
 MAX_INPUT_CHARS = 160
+_AS_TEXT = Cast("input", TextField())
 # The order in which a bar shows the states: what is done, what is on its way, what went wrong.
 _ORDER = ("completed", "running", "resumed", "waiting", "paused", "initialized")
 _ENDED_BADLY = ("cancelled", "failed")
@@ -125,7 +128,7 @@ def read_items(execution: Execution, step_id: str, query: QueryDict) -> ItemPage
     if state in set(State):
         rows = rows.filter(state=state)
     rows = rows.defer("input", "output", "variables", "control").annotate(
-        item_input=Left(Cast("input", TextField()), MAX_INPUT_CHARS + 1)
+        item_input=Left(_AS_TEXT, MAX_INPUT_CHARS + 1), sealed=StrIndex(_AS_TEXT, Value(SIGN))
     )
     after, before = _place(query.get("after")), _place(query.get("before"))
     if before is not None:
@@ -143,11 +146,23 @@ def read_items(execution: Execution, step_id: str, query: QueryDict) -> ItemPage
 
 
 def _page(shown: Sequence[Execution], *, has_before: bool, has_after: bool) -> ItemPage:
+    _mask(shown)
     return ItemPage(
         list(shown),
         before=_place_of(shown[0]) if shown and has_before else "",
         after=_place_of(shown[-1]) if shown and has_after else "",
     )
+
+
+def _mask(rows: Sequence[Any]) -> None:
+    """The text of the column holds what is hidden encrypted; the field knows how to show it."""
+    sealed = [row.pk for row in rows if row.sealed]
+    if not sealed:
+        return
+    shown = dict(Execution.objects.filter(pk__in=sealed).values_list("pk", "input"))
+    for row in rows:
+        if row.pk in shown:
+            row.item_input = json.dumps(shown[row.pk], ensure_ascii=False)
 
 
 def _place_of(row: Execution) -> str:

@@ -23,6 +23,7 @@ SIGNAL_CORRELATION: Final = "signal.correlation"
 SIGNAL_TIMEOUT: Final = "signal.timeout"
 ACTION_UNKNOWN: Final = "action.Unknown"
 ACTION_CRASHED: Final = "action.Crashed"
+SEALED_UNREADABLE: Final = "sealed.unreadable"
 ENGINE_INTERNAL: Final = "engine.internal"
 
 MAX_MESSAGE_CHARS = 2_000

@@ -23,6 +23,7 @@ SHOWN: Final = "shown"
 SIGN: Final = f'{KEY}"'
 SIGN_BYTES: Final = SIGN.encode()
 
+_BULLETS = ("\\u2022", "•")
 _LOOKALIKE = re.compile(r"\$+sealed\Z")
 
 
@@ -98,9 +99,11 @@ def masked(document: Any) -> Any:
     return read(document, lambda token, shown: Hidden(shown, token))
 
 
-def may_be_hidden(text: str) -> bool:
+def may_be_hidden(text: str | bytes) -> bool:
     """Whether the JSON text of a value as people see it may hold a `Hidden`."""
-    return "\\u2022" in text or "•" in text
+    if isinstance(text, bytes):
+        return any(each.encode() in text for each in _BULLETS)
+    return any(each in text for each in _BULLETS)
 
 
 def stored(value: Any) -> Any:
@@ -125,6 +128,28 @@ def mark(hidden: Hidden) -> dict[str, str]:
 def needs_writing(text: str) -> bool:
     """Whether the JSON text of a value may differ from what is stored of it."""
     return SIGN in text or may_be_hidden(text)
+
+
+def holds_hidden(value: Any) -> bool:
+    """Whether there is a `Hidden` in a value that was read through a model."""
+    if isinstance(value, dict):
+        return any(map(holds_hidden, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_hidden, value))
+    return isinstance(value, Hidden)
+
+
+def kept(edited: Any, before: Any) -> Any:
+    """An edited value in which what is shown of a hidden one, left at its place, stands for it."""
+    if isinstance(before, Hidden):
+        return before if edited == str(before) else edited
+    if isinstance(edited, dict) and isinstance(before, dict):
+        return {key: kept(item, before.get(key)) for key, item in edited.items()}
+    if isinstance(edited, list) and isinstance(before, list):
+        rest = [None] * (len(edited) - len(before))
+        pairs = zip(edited, [*before, *rest], strict=False)
+        return [kept(item, earlier) for item, earlier in pairs]
+    return edited
 
 
 def reveal(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from django.conf import settings
@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django_fsm import FSMField, transition
 
 from executions.engine.states import ENDED, TRANSITIONS, State
+from executions.models.fields import SealedJSONField
 from executions.querysets import ExecutionQuerySet
 from workflows.models import Workflow, WorkflowVersion
 
@@ -108,12 +109,12 @@ class Execution(ExecutionVerbs, models.Model):
     steps_entered = models.PositiveIntegerField(default=0)
 
     # Its data.
-    input = models.JSONField(default=dict, blank=True, null=True)
-    variables = models.JSONField(default=dict, blank=True)
+    input = SealedJSONField(default=dict, blank=True, null=True)
+    variables = SealedJSONField(default=dict, blank=True)
     # Where it is inside of groups and catches: the planner's own, see `runtime/control.py`.
-    control = models.JSONField(default=dict, blank=True, editable=False)
-    output = models.JSONField(null=True, blank=True)
-    error = models.JSONField(null=True, blank=True)
+    control = SealedJSONField(default=dict, blank=True, editable=False)
+    output = SealedJSONField(null=True, blank=True)
+    error = SealedJSONField(null=True, blank=True)
 
     # Who may work on it, and when.
     queue = models.CharField(max_length=64, default="default")
@@ -195,6 +196,9 @@ class Execution(ExecutionVerbs, models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     deadline_at = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
+
+    # Of a row that is not stored yet: its `request_hash` as older keys make it.
+    older_hashes: Sequence[str] = ()
 
     objects = ExecutionQuerySet.as_manager()
 

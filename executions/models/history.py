@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from executions.engine.states import STEP_ENDED, State
 from executions.models.execution import Execution
-from executions.models.fields import TransactionIdField
+from executions.models.fields import SealedJSONField, TransactionIdField
 from executions.querysets import SettledQuerySet
 
 STEP_ENDED_VALUES = sorted(state.value for state in STEP_ENDED)
@@ -25,9 +25,9 @@ class StepExecution(models.Model):
     name = models.CharField(max_length=200)
     type = models.CharField(max_length=16)
     state = models.CharField(max_length=16, choices=[(v, v) for v in STEP_ENDED_VALUES])
-    params = models.JSONField(null=True, blank=True)
-    output = models.JSONField(null=True, blank=True)
-    error = models.JSONField(null=True, blank=True)
+    params = SealedJSONField(null=True, blank=True)
+    output = SealedJSONField(null=True, blank=True)
+    error = SealedJSONField(null=True, blank=True)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField()
     # Copied from the execution that this one is a rerun of: here it did not run.
@@ -100,7 +100,7 @@ class LogLine(models.Model):
     attempt = models.PositiveIntegerField(default=1)
     level = models.CharField(max_length=16)
     event = models.TextField()
-    fields = models.JSONField(default=dict, blank=True)
+    fields = SealedJSONField(default=dict, blank=True)
     at = models.DateTimeField()
     xid = TransactionIdField()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from executions.models.execution import Execution
+from executions.models.fields import SealedJSONField
 
 
 class InboxMessage(models.Model):
@@ -18,7 +19,7 @@ class InboxMessage(models.Model):
     )
     seq = models.BigIntegerField()
     kind = models.CharField(max_length=16)
-    payload = models.JSONField(default=dict, blank=True)
+    payload = SealedJSONField(default=dict, blank=True)
     actor = models.CharField(max_length=200)
     created_at = models.DateTimeField()
 

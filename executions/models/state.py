@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from executions.models.fields import SealedJSONField
+
 
 class DurableValue(models.Model):
     """A value that the executions of one workflow (or all of them) keep under a key.
@@ -15,7 +17,7 @@ class DurableValue(models.Model):
 
     scope = models.CharField(max_length=64)
     key = models.CharField(max_length=200)
-    value = models.JSONField(null=True)
+    value = SealedJSONField(null=True)
     version = models.PositiveBigIntegerField(default=1)
     written_by = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()

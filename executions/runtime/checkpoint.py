@@ -33,7 +33,10 @@ from executions.engine.payload import Payload
 from executions.engine.slots import Slot
 from executions.engine.snapshot import Position, Snapshot
 from executions.engine.states import ENDED, Reason, State, is_legal
+from executions.hidden.veil import Veil
+from executions.runtime import veiling
 from executions.runtime.control import control_to_json
+from workflows.definition.redaction import Place
 
 Directive = Call | Yield | Rest | Block | Finish
 
@@ -102,14 +105,18 @@ def build(
     now: datetime,
     child_of: tuple[int, str, int] | None = None,
     slot_key: str = "",
+    veil: Veil | None = None,
 ) -> Checkpoint:
     """Write down what `commands` made of an execution; moves `counters` on.
 
     child_of: the parent's id, step and generation, if it is a child. slot_key: the concurrency
-    key that it has a slot of or wants one of.
+    key that it has a slot of or wants one of. veil: what is known to be hidden; it learns what the
+    definition hides of all this first, for what a later command hides an earlier one may say too.
 
-    Raises IllegalTransition before anything is sent anywhere.
+    Raises IllegalTransition, and NoEncryptionKey, before anything is sent anywhere.
     """
+    veil = Veil() if veil is None else veil
+    veiling.learn(veil, commands)
     directive = directive_of(commands)
     row: dict[str, Any] = {
         "id": after.execution_id,
@@ -124,30 +131,31 @@ def build(
     for command in commands:
         match command:
             case RecordStep():
-                checkpoint.steps.append(_step_row(after.execution_id, command))
-                _add_log(checkpoint, command, counters)
+                checkpoint.steps.append(_step_row(after.execution_id, command, veil))
+                _add_log(checkpoint, command, counters, veil)
             case WriteLog():
-                _add_log(checkpoint, command, counters)
+                _add_log(checkpoint, command, counters, veil)
             case Open() | Close() | Reject():
-                _add_outside(checkpoint, command)
-            case SetVariables(_, payload):
-                row["variables"] = _fragment(payload)
+                _add_outside(checkpoint, command, veil)
+            case SetVariables():
+                row["variables"] = veiling.variables(veil, command)
             case SetControl():
-                row["control"] = control_to_json(command)
+                row["control"] = control_to_json(command, veiling.writer(veil))
                 row["deadline_at"] = command.deadline
             case Spawn():
-                checkpoint.spawn.extend(_spawn_rows(after.execution_id, command))
+                checkpoint.spawn.extend(_spawn_rows(after.execution_id, command, veil))
             case TellChildren():
-                _add_tell(checkpoint, command)
+                _add_tell(checkpoint, command, veil)
             case Transit():
-                _add_transition(checkpoint, command, counters, now)
+                _add_transition(checkpoint, command, counters, now, veil)
             case Finish(output, error, next_input, next_slot):
                 if next_input is not None:
-                    checkpoint.follows = _follower(after.execution_id, next_input, next_slot)
+                    follower = _follower(after.execution_id, next_input, next_slot, veil)
+                    checkpoint.follows = follower
                 row["ended_at"] = now
-                row["output"] = _fragment(output) if output else None
-                row["error"] = error.as_dict() if error else None
-                row["error_code"] = error.code[:100] if error else ""
+                row["output"] = _fragment(veil.payload(output, veil.output)) if output else None
+                row["error"] = veiling.error(veil, error)
+                row["error_code"] = veil.mask(error.code)[:100] if error else ""
             case _:
                 pass
     row["transition_seq"] = counters.transition_seq
@@ -184,19 +192,18 @@ def directive_of(commands: Sequence[Command]) -> Directive:
     return found[-1] if found else Yield()
 
 
-def _follower(execution_id: int, data: Payload, slot: Slot | None) -> dict[str, Any]:
+def _follower(execution_id: int, data: Payload, slot: Slot | None, veil: Veil) -> dict[str, Any]:
     """The execution that continues this one; it asks for its slot when it is claimed."""
     return {
         "id": execution_id,
-        "input": _fragment(data),
-        "slot_key": slot.key if slot else None,
+        "input": _fragment(veil.payload(data, veil.redaction.input)),
+        "slot_key": veil.disguise(slot.key) if slot else None,
         "slot_limit": slot.limit if slot else 0,
         "slot_policy": slot.on_limit.value if slot else "",
     }
 
 
-def _fragment(payload: Payload) -> orjson.Fragment:
-    return orjson.Fragment(payload.text)
+_fragment = orjson.Fragment
 
 
 def _position_columns(position: Position | None) -> dict[str, Any]:
@@ -219,7 +226,8 @@ def _position_columns(position: Position | None) -> dict[str, Any]:
     }
 
 
-def _step_row(execution_id: int, step: RecordStep) -> dict[str, Any]:
+def _step_row(execution_id: int, step: RecordStep, veil: Veil) -> dict[str, Any]:
+    place = veil.redaction.steps.get(step.step_id)
     return {
         "execution_id": execution_id,
         "seq": step.seq,
@@ -228,15 +236,17 @@ def _step_row(execution_id: int, step: RecordStep) -> dict[str, Any]:
         "name": step.name,
         "type": step.type,
         "state": step.state.value,
-        "params": _fragment(step.params),
-        "output": _fragment(step.output),
-        "error": step.error.as_dict() if step.error else None,
+        # Never read again, so what is hidden in them need not be kept.
+        "params": _fragment(veil.masked_payload(step.params)),
+        "output": _fragment(veil.payload(step.output, place)),
+        "error": veiling.error(veil, step.error),
         "started_at": step.started_at,
         "ended_at": step.ended_at,
     }
 
 
-def _spawn_rows(execution_id: int, spawn: Spawn) -> list[dict[str, Any]]:
+def _spawn_rows(execution_id: int, spawn: Spawn, veil: Veil) -> list[dict[str, Any]]:
+    place = Place(is_here=True) if veiling.hides_items(veil, spawn) else None
     return [
         {
             "parent": execution_id,
@@ -244,7 +254,7 @@ def _spawn_rows(execution_id: int, spawn: Spawn) -> list[dict[str, Any]]:
             "generation": spawn.generation,
             "base": spawn.base,
             "idx": index,
-            "value": _fragment(item),
+            "value": _fragment(veil.payload(item, place)),
             "concurrency": spawn.concurrency,
             "tolerated": spawn.tolerated,
             "kind": spawn.kind.value,
@@ -256,18 +266,18 @@ def _spawn_rows(execution_id: int, spawn: Spawn) -> list[dict[str, Any]]:
     ]
 
 
-def _tell_row(execution_id: int, tell: TellChildren) -> dict[str, Any]:
+def _tell_row(execution_id: int, tell: TellChildren, veil: Veil) -> dict[str, Any]:
     return {
         "parent": execution_id,
         "step": tell.step_id,
         "generation": tell.generation,
         "verb": tell.verb.value,
         "actor": tell.actor[:MAX_ACTOR_CHARS],
-        "reason": tell.reason[:MAX_REASON_CHARS],
+        "reason": veil.mask(tell.reason)[:MAX_REASON_CHARS],
     }
 
 
-def _add_outside(checkpoint: Checkpoint, command: Open | Close | Reject) -> None:
+def _add_outside(checkpoint: Checkpoint, command: Open | Close | Reject, veil: Veil) -> None:
     row: dict[str, Any] = {
         "execution": checkpoint.execution_id,
         "step": command.step_id,
@@ -276,10 +286,11 @@ def _add_outside(checkpoint: Checkpoint, command: Open | Close | Reject) -> None
     }
     if isinstance(command, Open):
         opened = checkpoint.opens.setdefault(command.kind, [])
-        opened.append({**row, "data": command.data})
+        opened.append({**row, "data": veiling.opened(veil, command)})
     elif isinstance(command, Reject):
         rejected = checkpoint.rejects.setdefault(command.kind, [])
-        rejected.append({**row, "data": command.data, "reason": command.reason})
+        reason = veil.mask(command.reason)
+        rejected.append({**row, "data": command.data, "reason": reason})
     else:
         checkpoint.heeds = checkpoint.heeds or command.outcome == Closing.EXPIRED
         opened = checkpoint.opens.get(command.kind, [])
@@ -292,9 +303,9 @@ def _add_outside(checkpoint: Checkpoint, command: Open | Close | Reject) -> None
         closed.append({**row, "outcome": command.outcome})
 
 
-def _add_tell(checkpoint: Checkpoint, command: TellChildren) -> None:
+def _add_tell(checkpoint: Checkpoint, command: TellChildren, veil: Veil) -> None:
     """One wish for the children of a step: the last word counts, a cancel is the last."""
-    row = _tell_row(checkpoint.execution_id, command)
+    row = _tell_row(checkpoint.execution_id, command, veil)
     for earlier in checkpoint.tell:
         if (earlier["step"], earlier["generation"]) == (row["step"], row["generation"]):
             if earlier["verb"] != Verb.CANCEL:
@@ -303,7 +314,9 @@ def _add_tell(checkpoint: Checkpoint, command: TellChildren) -> None:
     checkpoint.tell.append(row)
 
 
-def _add_log(checkpoint: Checkpoint, step: RecordStep | WriteLog, counters: Counters) -> None:
+def _add_log(
+    checkpoint: Checkpoint, step: RecordStep | WriteLog, counters: Counters, veil: Veil
+) -> None:
     for line in step.log:
         counters.log_seq += 1
         checkpoint.log.append(
@@ -313,19 +326,20 @@ def _add_log(checkpoint: Checkpoint, step: RecordStep | WriteLog, counters: Coun
                 "step_id": step.step_id,
                 "attempt": step.attempt,
                 "level": line.level,
-                "event": line.event,
-                "fields": line.fields,
+                "event": veil.mask(line.event),
+                "fields": veil.masked(line.fields),
                 "at": line.at,
             }
         )
 
 
 def _add_transition(
-    checkpoint: Checkpoint, transit: Transit, counters: Counters, now: datetime
+    checkpoint: Checkpoint, transit: Transit, counters: Counters, now: datetime, veil: Veil
 ) -> None:
     if not is_legal(transit.source, transit.target):
         raise IllegalTransition(f"{transit.source} to {transit.target} is not in the table.")
     counters.transition_seq += 1
+    reason = veil.mask(transit.reason)[:MAX_REASON_CHARS]
     if checkpoint.transitions:
         checkpoint.hops.append(transit.source.value)
     checkpoint.transitions.append(
@@ -334,12 +348,12 @@ def _add_transition(
             "seq": counters.transition_seq,
             "source": transit.source.value,
             "target": transit.target.value,
-            "reason": transit.reason[:MAX_REASON_CHARS],
+            "reason": reason,
             "actor": transit.actor[:MAX_ACTOR_CHARS],
             "at": now,
         }
     )
-    checkpoint.row["reason"] = transit.reason[:MAX_REASON_CHARS]
+    checkpoint.row["reason"] = reason
 
 
 __all__ = ["Checkpoint", "Counters", "Directive", "IllegalTransition", "build", "directive_of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -12,9 +12,10 @@ import structlog
 from django.conf import settings
 from django.db import Error
 
+from autopilot.common.crypto import Undecipherable
 from autopilot.common.errors import DomainError
 from executions.engine.commands import ChildKind
-from executions.engine.errors import ENGINE_INTERNAL, ErrorInfo
+from executions.engine.errors import ENGINE_INTERNAL, SEALED_UNREADABLE, ErrorInfo
 from executions.engine.events import (
     CHILDREN,
     DELIVERIES,
@@ -27,12 +28,14 @@ from executions.engine.events import (
 )
 from executions.engine.snapshot import Phase, Position, Snapshot
 from executions.engine.states import State
+from executions.hidden.veil import Veil
 from executions.runtime import children_sql, statements
 from executions.runtime.checkpoint import Counters
-from executions.runtime.control import Control, control_from_json
+from executions.runtime.control import NOWHERE, Control, control_from_json
 from executions.runtime.definitions import UNRUNNABLE, runnable_version
 from executions.runtime.outers import Outers, item_names
-from executions.runtime.rows import cursor, load_steps, parse
+from executions.runtime.rows import cursor, load_steps
+from workflows.definition.compiled import CompiledDefinition, ParallelConfig
 from workflows.definition.outline import branch_scope_id
 
 log = structlog.get_logger(__name__)
@@ -89,11 +92,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One inbox message as the planner's event."""
+    """One inbox message as the planner's event, and what of it is hidden."""
 
     execution_id: int
     seq: int
     event: Asked | Told | Delivered
+    veil: Veil
 
 
 @dataclass(slots=True)
@@ -112,6 +116,7 @@ class Claim:
     claims: int
     counters: Counters
     snapshot: Snapshot
+    veil: Veil
     broken: ErrorInfo | None = None
     child_of: tuple[int, str, int] | None = None
     children_open: bool = False
@@ -144,10 +149,16 @@ def _read_alone(row: Row, outers: Outers) -> Claim:
         return _read([row], outers)[0]
     except DATABASE_ERRORS:
         raise
+    except Undecipherable as error:
+        log.error("claims.undecipherable", execution_id=row.id, error=str(error))
+        # Once the key is back, a retry goes on where it stood.
+        snapshot = replace(_empty(row), position=_position(row, NOWHERE))
+        message = f"What is stored hidden of the execution can't be read. {error}"
+        return _new_claim(row, snapshot, Veil(), ErrorInfo(SEALED_UNREADABLE, message))
     except Exception as error:
         log.exception("claims.unreadable", execution_id=row.id)
         message = f"What is stored of the execution can't be read: {type(error).__name__}."
-        return _new_claim(row, _empty(row), ErrorInfo(ENGINE_INTERNAL, message))
+        return _new_claim(row, _empty(row), Veil(), ErrorInfo(ENGINE_INTERNAL, message))
 
 
 def _empty(row: Row) -> Snapshot:
@@ -180,27 +191,34 @@ def read_messages(seen: dict[int, int]) -> list[Message]:
     """Messages of these executions after the given sequence numbers, in order."""
     with cursor() as opened:
         opened.execute(statements.LOAD_MESSAGES, {"ids": list(seen), "after": list(seen.values())})
-        return [
-            Message(row[0], row[1], _event(row[2], row[3], row[4])) for row in opened.fetchall()
-        ]
+        return [_message(*row) for row in opened.fetchall()]
 
 
-def _event(kind: str, payload: str, actor: str) -> Asked | Told | Delivered:
+def _message(pk: int, seq: int, kind: str, payload: str, actor: str) -> Message:
+    veil = Veil()
+    return Message(pk, seq, _event(kind, veil.load(payload), actor), veil)
+
+
+def _event(kind: str, said: dict[str, Any], actor: str) -> Asked | Told | Delivered:
     if kind == CHILDREN:
         return Told()
-    said = parse(payload)
     if kind in DELIVERIES:
         return Delivered(kind, said["seq"], said["attempt"], said["data"], actor)
     return Asked(Verb(kind), actor, said.get("reason", ""), said.get("seq", 0), said.get("output"))
 
 
-def read_children(parent: int, step: str, base: int) -> ChildrenEnded:
-    """What the children of a step came to, in the order of the items."""
+def read_children(parent: int, step: str, base: int, veil: Veil) -> ChildrenEnded:
+    """What the children of a step came to, in the order of the items.
+
+    veil: the parent's; it learns what of that is hidden.
+    """
     with cursor() as opened:
         opened.execute(children_sql.RESULTS, {"parent": parent, "step": step, "base": base})
         return ChildrenEnded(
             tuple(
-                ChildResult(index, state == State.COMPLETED, parse(output), parse(error), pk)
+                ChildResult(
+                    index, state == State.COMPLETED, veil.load(output), veil.load(error), pk
+                )
                 for index, state, output, error, pk in opened.fetchall()
             )
         )
@@ -213,15 +231,16 @@ def _claim(row: Row) -> Claim:
     except DomainError as error:
         broken = ErrorInfo(error.code, error.message)
         runnable = UNRUNNABLE
-    control = control_from_json(parse(row.control))
+    veil = _veil(row, runnable.definition)
+    control = control_from_json(veil.load(row.control))
     snapshot = Snapshot(
         execution_id=row.id,
         definition=runnable.definition,
         workflow=runnable.workflow,
         version=runnable.version,
         state=State(row.state),
-        input=parse(row.input),
-        vars=parse(row.variables),
+        input=veil.load(row.input),
+        vars=veil.load(row.variables),
         position=_position(row, control),
         entered=row.steps_entered,
         started_at=_utc(row.started_at),
@@ -238,7 +257,7 @@ def _claim(row: Row) -> Claim:
         generation=row.children_generation,
         wants_slot=bool(row.slot_key) and not row.slot_held,
     )
-    return _new_claim(row, snapshot, broken)
+    return _new_claim(row, snapshot, veil, broken)
 
 
 def _scope_id(row: Row) -> str:
@@ -248,7 +267,22 @@ def _scope_id(row: Row) -> str:
     return row.parent_step if row.kind == ChildKind.ITEM else ""
 
 
-def _new_claim(row: Row, snapshot: Snapshot, broken: ErrorInfo | None) -> Claim:
+def _veil(row: Row, definition: CompiledDefinition) -> Veil:
+    """Nothing is known yet. What a part comes to is a part of what its step comes to."""
+    redaction = definition.redaction
+    index = row.item_index or 0
+    if row.kind == ChildKind.ITEM:
+        return Veil(redaction, redaction.of_part(row.parent_step, str(index)))
+    if row.kind == ChildKind.BRANCH:
+        step = definition.steps.get(row.parent_step)
+        config = step.config if step else None
+        names = config.branches if isinstance(config, ParallelConfig) else ()
+        name = names[index].name if index < len(names) else ""
+        return Veil(redaction, redaction.of_part(row.parent_step, name))
+    return Veil(redaction, redaction.output)
+
+
+def _new_claim(row: Row, snapshot: Snapshot, veil: Veil, broken: ErrorInfo | None) -> Claim:
     claim = Claim(
         snapshot_id=row.id,
         epoch=row.epoch,
@@ -256,6 +290,7 @@ def _new_claim(row: Row, snapshot: Snapshot, broken: ErrorInfo | None) -> Claim:
         claims=row.claims,
         counters=Counters(row.transition_seq, row.log_seq, row.seen_seq),
         snapshot=snapshot,
+        veil=veil,
         broken=broken,
         children_open=row.children_open > 0,
         children_failing=row.children_failed > row.children_tolerated,
@@ -298,7 +333,7 @@ def _load_steps(claims: list[Claim]) -> None:
     """Fill in the latest result of each step, and the output that would be the result so far."""
     if not claims:
         return
-    loaded = load_steps([each.snapshot_id for each in claims])
+    loaded = load_steps({each.snapshot_id: each.veil for each in claims})
     for claim in claims:
         snapshot = claim.snapshot
         snapshot.steps, outputs = loaded[claim.snapshot_id]
@@ -321,6 +356,8 @@ def _load_outers(rows: list[Row], claims: list[Claim], outers: Outers) -> None:
     outers.load((key, claim.snapshot.definition) for _, claim, key in items)
     for row, claim, key in items:
         snapshot = claim.snapshot
-        snapshot.outer = outer = outers.get(key)
+        outer, hidden = outers.get(key)
+        snapshot.outer = outer
+        claim.veil.include(hidden)
         own = item_names(snapshot.definition, row.parent_step, snapshot.input, row.item_index or 0)
         snapshot.item_names = {**outer.names, **own}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from executions.engine.commands import SetControl
 from executions.engine.snapshot import Frame, Part, Phase, Position
+
+Write = Callable[[Any, str], Any]
+
+# The parts of an error that may hold something of an execution's data.
+_TELLING = ("code", "message", "details")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +32,18 @@ class Control:
 NOWHERE = Control()
 
 
-def control_to_json(command: SetControl) -> dict[str, Any]:
-    """The document; moments as ISO 8601 text."""
+def control_to_json(command: SetControl, write: Write) -> dict[str, Any]:
+    """The document; moments as ISO 8601 text.
+
+    write: makes of a value, and the id of the step whose output it is (or empty), what is stored.
+    """
     document: dict[str, Any] = {}
     if command.frames:
-        document["frames"] = [_frame_to_json(frame) for frame in command.frames]
+        document["frames"] = [_frame_to_json(frame, write) for frame in command.frames]
     if command.caught is not None:
-        document["caught"] = dict(command.caught)
+        document["caught"] = error_to_json(command.caught, write)
     if command.names:
-        document["names"] = dict(command.names)
+        document["names"] = {name: write(value, "") for name, value in command.names.items()}
     if command.entered_at is not None:
         document["entered_at"] = command.entered_at.isoformat()
     if command.generation:
@@ -61,7 +69,12 @@ def control_from_json(document: Mapping[str, Any] | None) -> Control:
     )
 
 
-def _frame_to_json(frame: Frame) -> dict[str, Any]:
+def error_to_json(error: Mapping[str, Any], write: Write) -> dict[str, Any]:
+    """An error, with what may have come from data written like data."""
+    return {name: write(value, "") if name in _TELLING else value for name, value in error.items()}
+
+
+def _frame_to_json(frame: Frame, write: Write) -> dict[str, Any]:
     position = frame.position
     return {
         "step": position.step_id,
@@ -73,8 +86,8 @@ def _frame_to_json(frame: Frame) -> dict[str, Any]:
         "spent": position.spent,
         "part": frame.part.value,
         "deadline": frame.deadline.isoformat() if frame.deadline else None,
-        "error": dict(frame.error) if frame.error is not None else None,
-        "output": frame.output,
+        "error": error_to_json(frame.error, write) if frame.error is not None else None,
+        "output": write(frame.output, position.step_id),
     }
 
 

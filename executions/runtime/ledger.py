@@ -13,6 +13,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -21,6 +22,7 @@ from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import errors as pg
 
 from executions.engine.events import SIGNAL, ChildrenEnded
+from executions.hidden.veil import Veil
 from executions.runtime import prepared, statements
 from executions.runtime.batch import batch, ids_to_lock
 from executions.runtime.checkpoint import Checkpoint
@@ -161,9 +163,10 @@ class Ledger:
         """Inbox messages after the given sequence numbers, by execution id."""
         return await self._ask(lambda: self._again(lambda: read_messages(seen)))
 
-    async def children(self, execution_id: int, step: str, base: int) -> ChildrenEnded:
-        """What the children of a step came to; all have ended."""
-        return await self._ask(lambda: self._again(lambda: read_children(execution_id, step, base)))
+    async def children(self, execution_id: int, step: str, base: int, veil: Veil) -> ChildrenEnded:
+        """What the children of a step came to; all have ended. The veil learns from it."""
+        run = partial(read_children, execution_id, step, base, veil)
+        return await self._ask(lambda: self._again(run))
 
     async def release(self, held: Sequence[Held]) -> None:
         """Give executions back before they are done."""

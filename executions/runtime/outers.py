@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from executions.engine.snapshot import Outer
+from executions.hidden.veil import Veil
 from executions.runtime.children_sql import OUTER
 from executions.runtime.control import control_from_json
-from executions.runtime.rows import cursor, load_steps, parse
+from executions.runtime.rows import cursor, load_steps
 from workflows.definition.compiled import CompiledDefinition, MapConfig
 
 MAX_OUTERS = 256
@@ -22,9 +23,10 @@ class Outers:
     """A bounded cache. Used by the ledger's thread alone."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Key, Outer] = OrderedDict()
+        self._known: OrderedDict[Key, tuple[Outer, Veil]] = OrderedDict()
 
-    def get(self, key: Key) -> Outer:
+    def get(self, key: Key) -> tuple[Outer, Veil]:
+        """What is around, and what of it is hidden."""
         self._known.move_to_end(key)
         return self._known[key]
 
@@ -46,30 +48,32 @@ class Outers:
             if (row := rows[parent])[1] is not None
         ]
         self._load(around)
-        facts = load_steps(rows)
+        veils = {pk: Veil() for pk in rows}
+        facts = load_steps(veils)
         for (parent, generation), definition in missing.items():
-            self._known[parent, generation] = self._outer(
-                rows[parent], facts[parent][0], definition
-            )
+            veil = veils[parent]
+            outer = self._outer(rows[parent], facts[parent][0], definition, veil)
+            self._known[parent, generation] = outer, veil
 
     def _read(self, ids: Sequence[int]) -> dict[int, Any]:
         with cursor() as opened:
             opened.execute(OUTER, {"ids": list(ids)})
             return {row[0]: row for row in opened.fetchall()}
 
-    def _outer(self, row: Any, facts: Any, definition: CompiledDefinition) -> Outer:
+    def _outer(self, row: Any, facts: Any, definition: CompiledDefinition, veil: Veil) -> Outer:
         _, parent_id, parent_step, generation, index, data, variables, control = row
-        place = control_from_json(parse(control))
+        place = control_from_json(veil.load(control))
         own = Outer(
-            input=parse(data),
-            vars=parse(variables) or {},
+            input=veil.load(data),
+            vars=veil.load(variables) or {},
             steps=facts,
             names=place.names,
             caught=place.caught,
         )
         if parent_id is None:
             return own
-        around = self._known[parent_id, generation]
+        around, hidden = self._known[parent_id, generation]
+        veil.include(hidden)
         return Outer(
             input=around.input,
             vars={**around.vars, **own.vars},

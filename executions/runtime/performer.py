@@ -19,12 +19,14 @@ from django.conf import settings
 from django.db import connections
 
 from autopilot.common import clock
+from autopilot.common.crypto import Undecipherable
 from executions.engine.commands import Call
 from executions.engine.errors import (
     ACTION_CRASHED,
     ACTION_UNKNOWN,
     EXPRESSION,
     LIMIT_INPUT,
+    SEALED_UNREADABLE,
     TIMEOUT_STEP,
     VALIDATION_INPUT,
     EngineError,
@@ -34,6 +36,9 @@ from executions.engine.events import CallFailed, CallPending, CallSucceeded, Log
 from executions.engine.flow import deadline_of
 from executions.engine.payload import NULL, Payload, encode
 from executions.engine.snapshot import Position, Snapshot, scope_of
+from executions.hidden.crashes import log_crash
+from executions.hidden.marks import may_be_hidden
+from executions.hidden.veil import Veil
 from executions.tokens import Place, make_token
 from workflows.actions.base import Action, ActionError, InvalidParams
 from workflows.actions.context import Context, StepLog
@@ -126,9 +131,13 @@ class Performer:
         return action.can_repeat(params)
 
     async def perform(
-        self, snapshot: Snapshot, call: Call
+        self, snapshot: Snapshot, call: Call, veil: Veil | None = None
     ) -> CallSucceeded | CallFailed | CallPending:
-        """Call the action of the current step. Raises only asyncio.CancelledError."""
+        """Call the action of the current step. Raises only asyncio.CancelledError.
+
+        veil: what is known to be hidden; it learns what the output adds to that.
+        """
+        veil = Veil() if veil is None else veil
         position = call.position
         step = snapshot.definition.steps[position.step_id]
         config = step.config
@@ -137,18 +146,26 @@ class Performer:
         limit = snapshot.max_output_bytes
         params = NULL
         step_log = StepLog(
-            execution_id=snapshot.execution_id, step=step.id, attempt=position.attempt
+            speaks_at_once=not veil.is_needed,
+            execution_id=snapshot.execution_id,
+            step=step.id,
+            attempt=position.attempt,
         )
         try:
             params = self._params(snapshot, step, config, position)
             action, valid = _resolve(config.action, params)
-            value = await self._call(action, valid, snapshot, step, call, step_log)
+            value = await self._call(action, valid, snapshot, step, call, step_log, veil)
             if isinstance(value, Pending):
-                task = encode(value.payload, limit=limit, what=f"The task of step `{step.id}`")
+                task_name = f"The task of step `{step.id}`"
+                task = encode(value.payload, limit=limit, what=task_name)
+                task = _revealed(task, veil, limit, task_name)
                 return CallPending(params, value.queue, task, _records(step_log))
-            output = encode(value, limit=limit, what=what)
+            output = _revealed(encode(value, limit=limit, what=what), veil, limit, what)
+            veil.learn_at(output.value, veil.redaction.steps.get(step.id))
         except EngineError as error:
             return CallFailed(error.info, params, _records(step_log))
+        finally:
+            step_log.speak(veil.mask, veil.masked)
         return CallSucceeded(output, params, _records(step_log))
 
     def _params(
@@ -175,6 +192,7 @@ class Performer:
         step: CompiledStep,
         call: Call,
         step_log: StepLog,
+        veil: Veil,
     ) -> Any:
         watch = Watch(_seconds_for(snapshot, step), step.heartbeat)
         cancelled = threading.Event()
@@ -191,6 +209,7 @@ class Performer:
             heartbeat=watch.beat,
             callback=lambda: make_token(place),
             callback_base=settings.AUTOPILOT["PUBLIC_URL"],
+            conceal=veil.conceal,
         )
         try:
             async with watch.timeout:
@@ -207,13 +226,13 @@ class Performer:
         except asyncio.CancelledError:
             cancelled.set()
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - see below
             cancelled.set()
             if isinstance(error, TimeoutError) and watch.timeout.expired():
                 runs_on = any(not each.done() for each in left) and not action.can_repeat(params)
                 raise EngineError(watch.error(runs_on=runs_on)) from None
             # An action is somebody else's code: SystemExit from it must not end the worker.
-            log.exception("action.crashed", action=action.name, step=step.id)
+            log_crash(log, "action.crashed", error, veil, action=action.name, step=step.id)
             message = f"The action raised {type(error).__name__}: {error}"
             raise EngineError(
                 _storable(ErrorInfo(ACTION_CRASHED, message[:2000]), retryable=True)
@@ -255,6 +274,17 @@ def _resolve(name: str, params: Payload) -> tuple[Action, Any]:
     except Exception as error:  # noqa: BLE001 - a validator of somebody's app may raise anything
         message = f"The parameters of {name} could not be checked: {type(error).__name__}."
         raise EngineError(ErrorInfo(VALIDATION_INPUT, message)) from None
+
+
+def _revealed(output: Payload, veil: Veil, limit: int, what: str) -> Payload:
+    """The output as it really is, where the action has read hidden values and passes them on."""
+    if not may_be_hidden(output.text):
+        return output
+    try:
+        value = veil.reveal(output.value)
+    except Undecipherable as error:
+        raise EngineError(ErrorInfo(SEALED_UNREADABLE, f"{what} is hidden. {error}")) from None
+    return encode(value, limit=limit, what=what)
 
 
 def _with_own_connections(function: Callable[[], Any]) -> Any:

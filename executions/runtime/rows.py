@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +10,7 @@ from django.db import connection
 
 from executions.engine.snapshot import StepFact
 from executions.engine.states import StepState
+from executions.hidden.veil import Veil
 from executions.runtime import prepared, statements
 
 DATA_STEPS = frozenset({"action", "transform", "group", "map", "parallel", "signal"})
@@ -43,20 +43,16 @@ def _set_up() -> None:
         prepared.prepare(opened)
 
 
-def parse(text: str | None) -> Any:
-    """Django leaves jsonb as text on its connections; `json` keeps large integers exact."""
-    return None if text is None else json.loads(text)
-
-
-def load_steps(ids: Collection[int] | Mapping[int, Any]) -> dict[int, Loaded]:
-    """What the steps of these executions have come to."""
-    loaded: dict[int, Loaded] = {pk: ({}, []) for pk in ids}
+def load_steps(veils: Mapping[int, Veil]) -> dict[int, Loaded]:
+    """What the steps of these executions have come to; each one's veil learns what is hidden."""
+    loaded: dict[int, Loaded] = {pk: ({}, []) for pk in veils}
     with cursor() as opened:
         opened.execute(statements.LOAD_STEPS, {"ids": list(loaded)})
         for pk, step_id, row_id, seq, kind, state, output, error, attempt in opened.fetchall():
             facts, outputs = loaded[pk]
-            value = parse(output)
-            facts[step_id] = StepFact(StepState(state), value, parse(error), attempt)
+            load = veils[pk].load
+            value = load(output)
+            facts[step_id] = StepFact(StepState(state), value, load(error), attempt)
             if kind in DATA_STEPS and state == StepState.COMPLETED:
                 outputs.append((row_id, seq, value))
     return loaded

@@ -14,8 +14,9 @@ from typing import Protocol
 import structlog
 
 from autopilot.common import clock
+from autopilot.common.crypto import NoEncryptionKey
 from executions.engine.commands import Block, Call, Command, Finish, Rest, Yield
-from executions.engine.errors import VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
+from executions.engine.errors import SEALED_UNREADABLE, VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
 from executions.engine.events import (
     CALLBACK,
     Asked,
@@ -31,6 +32,8 @@ from executions.engine.events import (
 from executions.engine.planner import abort, plan
 from executions.engine.snapshot import WITH_CHILDREN, Phase, Snapshot
 from executions.engine.states import State
+from executions.hidden.crashes import log_crash
+from executions.hidden.veil import Veil
 from executions.runtime.checkpoint import Directive, build, directive_of
 from executions.runtime.claims import Claim, Message
 from executions.runtime.faults import fault
@@ -76,6 +79,7 @@ class Runner:
         self._drain = drain
         self._revision = claim.revision
         self._counters = claim.counters
+        self._veil = claim.veil
         # Messages read and not yet planned, and how far they have been read.
         self._inbox: deque[Message] = deque(claim.messages)
         self._read_seq = claim.messages[-1].seq if claim.messages else claim.counters.seen_seq
@@ -97,8 +101,8 @@ class Runner:
             log.info("runner.fenced", execution_id=self.execution_id, epoch=self.epoch)
         except LedgerClosed:
             pass
-        except Exception:
-            log.exception("runner.failed", execution_id=self.execution_id)
+        except Exception as error:  # noqa: BLE001 - the drain and the others go on
+            log_crash(log, "runner.failed", error, self._veil, execution_id=self.execution_id)
             await self._ledger.release([Held(self.execution_id, self.epoch, in_trouble=True)])
 
     def deliver(self, messages: Sequence[Message]) -> None:
@@ -160,7 +164,9 @@ class Runner:
         if position is None or position.phase not in WITH_CHILDREN:
             return None
         if not self._claim.children_open:
-            news = await self._ledger.children(self.execution_id, position.step_id, position.base)
+            news = await self._ledger.children(
+                self.execution_id, position.step_id, position.base, self._veil
+            )
             return replace(news, generation=position.generation)
         if self._claim.children_failing:
             return ChildrenFailing(position.generation)
@@ -179,6 +185,7 @@ class Runner:
         while self._inbox:
             message = self._inbox.popleft()
             self._counters.seen_seq = message.seq
+            self._veil.include(message.veil)
             events.append(message.event)
         return events
 
@@ -192,7 +199,7 @@ class Runner:
         self._calling = True
         try:
             fault("runner.before_call")
-            return await self._performer.perform(snapshot, directive)
+            return await self._performer.perform(snapshot, directive, self._veil)
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
@@ -252,6 +259,10 @@ class Runner:
         except Unheard:
             self._counters = before
             raise
+        except NoEncryptionKey as missing:
+            self._counters = before
+            self._veil = self._claim.veil = Veil()
+            return await self._abort(snapshot, ErrorInfo(SEALED_UNREADABLE, missing.message))
         except Refused as refused:
             self._counters = before
             message = f"The database refused what the step produced: {refused}"
@@ -283,6 +294,7 @@ class Runner:
             now=now,
             child_of=self._claim.child_of,
             slot_key=self._claim.slot_key,
+            veil=self._veil,
         )
         inbox_seq = await self._ledger.record(checkpoint)
         self._revision += 1

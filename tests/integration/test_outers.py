@@ -23,8 +23,8 @@ def test_all_that_one_load_asks_for_are_there_however_many(monkeypatch) -> None:
     # The second load knows the oldest already and brings as many new ones as there is room for.
     outers.load((key, definition) for key in keys[:3])
     outers.load((key, definition) for key in keys[:6])
-    assert [outers.get(key).input for key in keys[:6]] == [{"n": n} for n in range(6)]
+    assert [outers.get(key)[0].input for key in keys[:6]] == [{"n": n} for n in range(6)]
 
     outers.load((key, definition) for key in keys[6:])
-    assert [outers.get(key).input for key in keys[6:]] == [{"n": 6}, {"n": 7}]
+    assert [outers.get(key)[0].input for key in keys[6:]] == [{"n": 6}, {"n": 7}]
     assert len(outers._known) == 5

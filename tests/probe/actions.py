@@ -188,3 +188,25 @@ def hand_over(params: dict[str, Any], context: Context) -> Pending:
     for each in ON_HAND_OVER:
         each(token)
     return Pending()
+
+
+# What `probe.secret` was called with, in this process.
+RECEIVED: list[dict[str, Any]] = []
+
+
+@action("probe.secret", idempotent=True)
+async def secret(params: dict[str, Any], context: Context) -> Any:
+    """Does with what it is given what a careless action might do."""
+    RECEIVED.append(params)
+    quoted = params.get("quote")
+    context.log.info(f"working on {quoted}", quoted=quoted, made=params.get("give"))
+    match params.get("how"):
+        case "refuse":
+            details = {"customer": quoted, "list": [[quoted], f"<{quoted}>"]}
+            raise ActionError("Refused", f"No luck with {quoted}.", details=details)
+        case "crash":
+            try:
+                int(quoted)
+            except ValueError as error:
+                raise RuntimeError(f"{quoted} is no number, nor is {params['unknown']}") from error
+    return params.get("give")

@@ -44,6 +44,9 @@ class StepLog:
     Bounded, so that a chatty action can't fill the database: lines above `max_lines` are counted in
     `dropped`; texts are cut; fields above `max_fields_bytes` are replaced by a note. Safe to use
     from several threads.
+
+    speaks_at_once: write to the process's log line by line; otherwise `speak` does it at the end,
+    when it is known what of them has to be hidden.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class StepLog:
         max_lines: int = 200,
         max_event_length: int = 2_000,
         max_fields_bytes: int = 8_192,
+        speaks_at_once: bool = True,
         **bound: Any,
     ) -> None:
         self._max_lines = max_lines
         self._max_event_length = max_event_length
         self._max_fields_bytes = max_fields_bytes
+        self._speaks_at_once = speaks_at_once
         self._bound = bound
         self._lines: list[LoggedLine] = []
         self._lock = threading.Lock()
@@ -93,9 +98,18 @@ class StepLog:
                 self.dropped += 1
                 return
             self._lines.append(line)
+        if self._speaks_at_once:
+            self._say(line.level, line.event, line.fields)
+
+    def speak(self, mask: Callable[[str], str], masked: Callable[[Any], Any]) -> None:
+        """Write what has been kept back to the process's log, its texts and fields masked."""
+        if not self._speaks_at_once:
+            for line in self.lines:
+                self._say(line.level, mask(line.event), masked(line.fields))
+
+    def _say(self, level: LogLevel, event: str, fields: Mapping[str, Any]) -> None:
         # The text and the fields are the designer's: they stay values, so they can't shadow ours.
-        write = getattr(logger, line.level.value)
-        write("action.log", text=line.event, fields=line.fields, **self._bound)
+        getattr(logger, level.value)("action.log", text=event, fields=fields, **self._bound)
 
     def _bounded(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         plain = {text(str(key)): _plain(value) for key, value in fields.items()}
@@ -147,6 +161,11 @@ def _no_callback() -> str:
     return "no-token"
 
 
+def _as_it_is(value: Any) -> Any:
+    """Nothing is hidden: a test calls the action's function directly."""
+    return value
+
+
 class Context:
     """Handed to every action as its second argument.
 
@@ -157,13 +176,14 @@ class Context:
 
     The performer injects what reaches outside: `heartbeat` is called with the details and must not
     block, `is_cancelled` answers at once, `secret` returns a secret's value, `callback` makes the
-    token of this attempt. All may be called from another thread. Without them (in a test of an
-    action's function) nothing happens.
+    token of this attempt, `conceal` marks what is hidden in a value. All may be called from another
+    thread. Without them (in a test of an action's function) nothing happens.
     """
 
     __slots__ = (
         "_callback",
         "_callback_base",
+        "_conceal",
         "_heartbeat",
         "_is_cancelled",
         "_secret",
@@ -187,6 +207,7 @@ class Context:
         secret: Callable[[str], str] | None = None,
         callback: Callable[[], str] = _no_callback,
         callback_base: str = "",
+        conceal: Callable[[Any], Any] = _as_it_is,
     ) -> None:
         self.idempotency_key = idempotency_key
         self.execution_id = execution_id
@@ -198,6 +219,7 @@ class Context:
         self._secret = secret
         self._callback = callback
         self._callback_base = callback_base
+        self._conceal = conceal
 
     def heartbeat(self, details: Any = None) -> Done:
         """Say that the action is alive, with plain JSON about how far it is.
@@ -224,6 +246,14 @@ class Context:
     def cancelled(self) -> bool:
         """True once the step's result is no longer wanted: stop soon, tidy up, return."""
         return self._is_cancelled()
+
+    def conceal(self, value: Any) -> Any:
+        """The value with what the execution hides marked, to be kept in a `SealedJSONField`.
+
+        Needed only by an action that stores values itself. What such a field gives back may be
+        returned as it is: the execution that reads it hides the same.
+        """
+        return self._conceal(value)
 
     def secret(self, name: str) -> str:
         """The value of the secret `name`; raises TerminalActionError when there is none."""

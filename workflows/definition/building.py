@@ -14,6 +14,7 @@ from workflows.definition.expressions import compile_expression
 from workflows.definition.fields import StepType, is_template
 from workflows.definition.graph import resolve_target, successor
 from workflows.definition.outline import Scope, Step, read_outline
+from workflows.definition.redaction import compile_redaction
 from workflows.definition.schemas import PayloadSchema
 from workflows.definition.templates import compile_template
 
@@ -38,6 +39,7 @@ def build(document: dict[str, Any]) -> c.CompiledDefinition:
         output=compile_template(model.output) if "output" in document else None,
         timeout=model.timeout,
         redact=model.redact or (),
+        redaction=compile_redaction(model.redact or ()),
         scope=scopes[outline.root.id],
         scopes=MappingProxyType(scopes),
         steps=MappingProxyType(steps),

@@ -9,6 +9,7 @@ from datetime import timedelta
 from workflows.definition.codes import matches_any
 from workflows.definition.expressions import Expression
 from workflows.definition.fields import StepType
+from workflows.definition.redaction import NOTHING_HIDDEN, Redaction
 from workflows.definition.schemas import PayloadSchema
 from workflows.definition.templates import Template
 
@@ -245,7 +246,8 @@ class CompiledDefinition:
 
     steps: all steps of the document by id, also those inside others, in document order.
     scopes: all scopes by id; `scope` is the one with the empty id.
-    redact: JSON pointers (RFC 6901) that begin with `/input`, `/output` or `/steps/<id>/output`.
+    redact: JSON pointers (RFC 6901) that begin with `/input`, `/output` or `/steps/<id>/output`;
+    redaction: the same, ready to be followed.
     """
 
     name: str
@@ -259,3 +261,4 @@ class CompiledDefinition:
     scopes: Mapping[str, CompiledScope]
     steps: Mapping[str, CompiledStep]
     concurrency: ConcurrencyRule | None = None
+    redaction: Redaction = NOTHING_HIDDEN

@@ -424,6 +424,20 @@ def test_pointers_that_redact_nothing(pointer: object, code: str) -> None:
     assert found(noop(id="a"), redact=["/input", pointer]) == [("$.redact[1]", code)]
 
 
+@pytest.mark.parametrize(
+    ("rest", "token"), [("/*/card", "*"), ("/card", "card"), ("/01", "01"), ("/-", "-")]
+)
+def test_a_pointer_into_the_list_of_a_map_needs_an_index(rest: str, token: str) -> None:
+    document = items(noop(id="x"))
+    assert found(document, redact=["/steps/m/output", "/steps/m/output/0/card"]) == []
+    ((path, code, message),) = problems(document, redact=[f"/steps/m/output{rest}"])
+    assert (path, code) == ("$.redact[0]", "redact.index")
+    assert message == (
+        f'The output of the map "m" is a list, and "{token}" is no index of one. To hide something '
+        "of every item, point into the output of the step that makes it, or at the whole list."
+    )
+
+
 def test_redaction_reaches_steps_anywhere_and_is_bounded() -> None:
     assert found(items(noop(id="x")), redact=["/steps/x/output"]) == []
     assert found(noop(), redact="/input") == [("$.redact", "field.type")]
