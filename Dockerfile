@@ -29,4 +29,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=6s --start-period=20s --retries=3 \
     CMD ["python", "scripts/healthcheck.py"]
 
-CMD ["gunicorn", "--config", "scripts/gunicorn.conf.py", "autopilot.wsgi"]
+CMD ["gunicorn", "--config", "scripts/gunicorn.conf.py", "autopilot.asgi:application"]

@@ -1,13 +1,19 @@
-"""The application for ASGI servers: `uvicorn autopilot.asgi:application`."""
+"""The application for ASGI servers: what web processes run; see `serving.py`.
+
+Requests run on threads that stay, with Django's WSGI application; event streams in the loop.
+"""
 
 import os
 
-from django.core.asgi import get_asgi_application
-
-from autopilot import embedded, env
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "autopilot.settings")
-if env.uses_embedded():
-    embedded.ensure_running()
 
-application = get_asgi_application()
+from django.conf import settings
+
+from autopilot.common.threads import OnThreads
+from autopilot.wsgi import application as _wsgi
+
+application = OnThreads(
+    _wsgi,
+    threads=settings.AUTOPILOT_WEB_THREADS,
+    max_body=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+)

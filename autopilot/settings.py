@@ -204,6 +204,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", default=
 SECURE_HSTS_PRELOAD = env.boolean("HSTS_PRELOAD", default=False)
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_SSL_REDIRECT else None
+# Requests of a web process that are worked on at once; each thread keeps a database connection.
+AUTOPILOT_WEB_THREADS = env.integer("WEB_THREADS", default=8)
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.integer("MAX_REQUEST_BYTES", default=8 * 1024 * 1024)
 
 # How many proxies of our own stand in front and append to X-Forwarded-For; 0 ignores the header.

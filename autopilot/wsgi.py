@@ -1,4 +1,7 @@
-"""The application for WSGI servers: `gunicorn autopilot.wsgi`."""
+"""The application for WSGI servers, and what `asgi.py` runs on its threads.
+
+On a server of threads alone each event stream takes one of them for as long as it lasts.
+"""
 
 import os
 

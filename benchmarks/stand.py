@@ -149,7 +149,7 @@ class Stand:
             self.port = probe.getsockname()[1]
         process = self.spawn(
             "web",
-            *("-m", "gunicorn", "-c", "scripts/gunicorn.conf.py", "autopilot.wsgi"),
+            *("-m", "gunicorn", "-c", "scripts/gunicorn.conf.py", "autopilot.asgi:application"),
             environment={"HOST": "127.0.0.1", "PORT": str(self.port)},
         )
         self.wait_until(

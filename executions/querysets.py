@@ -63,4 +63,13 @@ class SettledQuerySet(models.QuerySet[Any]):
 
     def after(self, xid: int, row_id: int) -> Self:
         """Settled rows that follow the given one."""
-        return self.settled().filter(Q(xid__gt=xid) | Q(xid=xid, id__gt=row_id))
+        return self.settled().filter(_follows(xid, row_id))
+
+    def between(self, xid: int, row_id: int, horizon: int) -> Self:
+        """As `after`, of transactions below `horizon`, which was read before and holds since."""
+        return self.filter(_follows(xid, row_id), xid__lt=horizon).order_by("xid", "id")
+
+
+def _follows(xid: int, row_id: int) -> Q:
+    # The first condition is where the index is entered; PostgreSQL doesn't find it in the others.
+    return Q(xid__gte=xid) & (Q(xid__gt=xid) | Q(id__gt=row_id))

@@ -1,15 +1,17 @@
-"""How gunicorn serves the pages and the API: gunicorn -c scripts/gunicorn.conf.py autopilot.wsgi
+"""How gunicorn serves pages, API and streams.
 
-Threads that stay keep their database connections; see CONN_MAX_AGE. HOST, PORT, WEB_WORKERS and
-WEB_THREADS come from the environment.
+gunicorn --config scripts/gunicorn.conf.py autopilot.asgi:application
+
+Each process has one loop, which holds the connections and the streams, and WEB_THREADS threads
+that stay for the requests and keep their database connections; see CONN_MAX_AGE. HOST, PORT,
+WEB_WORKERS and WEB_THREADS come from the environment.
 """
 
 import os
 
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '8000'}"
 workers = int(os.environ.get("WEB_WORKERS") or 2)
-threads = int(os.environ.get("WEB_THREADS") or 8)
-worker_class = "gthread"
+worker_class = "autopilot.serving.WebWorker"
 # Seconds: for a worker to give a sign of life, for requests under way at a stop, between requests
 # of a browser.
 timeout = 60

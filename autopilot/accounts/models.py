@@ -120,3 +120,33 @@ class LoginAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} from {self.address} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class StreamTicket(models.Model):
+    """A ticket that opens one stream: deleted when it is used, meaningless when it is too old.
+
+    digest: of its text, which is stored nowhere. mark, session_key, until: what it stands for;
+    see `tickets.Credential`.
+    """
+
+    digest = models.CharField(max_length=64, unique=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    mark = models.CharField(max_length=64)
+    session_key = models.CharField(max_length=64, blank=True)
+    until = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "stream ticket"
+        default_permissions = ()
+        indexes = [
+            # What is too old is deleted by time.
+            models.Index(fields=["expires_at"], name="stream_ticket_expires"),
+            # Serves the foreign key when an account is deleted.
+            models.Index(fields=["user"], name="stream_ticket_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"until {self.expires_at:%Y-%m-%d %H:%M:%S}"

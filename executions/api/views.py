@@ -26,6 +26,7 @@ from autopilot.common.api.viewsets import StreamViewSet
 from executions import reads, services
 from executions.api.bodies import read_body
 from executions.api.filters import ExecutionFilter, PageOnly
+from executions.api.finding import found_execution
 from executions.api.keys import IDEMPOTENCY, idempotency_key
 from executions.api.serializers import (
     PRIORITY_NAMES,
@@ -43,11 +44,9 @@ from executions.api.serializers import (
 )
 from executions.api.workflows import started_workflow
 from executions.engine.states import ENDED, FINAL, State, describe
-from executions.errors import ExecutionNotFound
 from executions.models import Execution, LogLine, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
 from executions.situations import situation_of, situations_of
-from workflows.definition.paths import quote
 
 # Makes one ascending number of a step's two, for the cursor. No step has as many attempts.
 _ATTEMPTS = 1_000_000
@@ -130,15 +129,7 @@ class ExecutionViewSet(StreamViewSet):
         return rows.select_related("workflow", "version", "started_by").defer(*hidden)
 
     def get_object(self) -> Execution:
-        pk = self.kwargs["pk"]
-        if not (pk.isascii() and pk.isdigit() and len(pk) < 19):
-            raise ExecutionNotFound(
-                f'There is no execution "{quote(pk)}": the id of an execution is a whole number.'
-            )
-        execution: Execution | None = self.get_queryset().filter(pk=int(pk)).first()
-        if execution is None:
-            raise ExecutionNotFound(f"There is no execution {pk}, or you may not see it.")
-        return execution
+        return found_execution(self.get_queryset(), self.kwargs["pk"])
 
     def get_serializer_context(self) -> dict[str, Any]:
         context = super().get_serializer_context()

@@ -50,7 +50,11 @@ def test_every_operation_has_a_summary_and_says_who_may_call_it(generated: str) 
     for name, operation in operations(generated):
         assert operation.get("summary"), name
         if operation.get("security"):
-            assert operation["security"] in ([{"bearer": []}, {"cookieAuth": []}], [{}]), name
+            signed_in = [{"bearer": []}, {"cookieAuth": []}]
+            if name.endswith("/events/"):
+                # A browser opens these without a header.
+                signed_in.insert(0, {"ticket": []})
+            assert operation["security"] in (signed_in, [{}]), name
 
 
 def test_the_schema_is_open_and_served_as_openapi() -> None:

@@ -18,3 +18,16 @@ class BearerScheme(OpenApiAuthenticationExtension):
             "bearerFormat": "JWT",
             "description": "An access token from /api/v1/auth/token/.",
         }
+
+
+class TicketScheme(OpenApiAuthenticationExtension):
+    target_class = "autopilot.accounts.api.authentication.TicketAuthentication"
+    name = "ticket"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {
+            "type": "apiKey",
+            "in": "query",
+            "name": "ticket",
+            "description": "A ticket from /api/v1/auth/stream-ticket/, good once.",
+        }

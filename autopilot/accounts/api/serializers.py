@@ -52,3 +52,10 @@ class MeSerializer(serializers.Serializer[Any]):
         child=serializers.ChoiceField(choices=[permission.value for permission in Permission]),
         help_text="What the product asks for and you hold.",
     )
+
+
+class TicketSerializer(serializers.Serializer[Any]):
+    ticket = serializers.CharField(
+        source="text", help_text="For `?ticket=` in the address of a stream; good once."
+    )
+    expires_at = serializers.DateTimeField(help_text="Until when it has to be used.")

@@ -12,12 +12,13 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from autopilot.accounts import tokens
+from autopilot.accounts import tickets, tokens
 from autopilot.accounts.actors import actor_of
 from autopilot.accounts.api.serializers import (
     CredentialsSerializer,
     MeSerializer,
     RefreshSerializer,
+    TicketSerializer,
     TokenFactsSerializer,
     TokenPairSerializer,
     VerifySerializer,
@@ -119,3 +120,22 @@ class MeView(APIView):
                 }
             ).data
         )
+
+
+class StreamTicketView(APIView):
+    required_permissions: ClassVar[dict[str, str]] = {"post": AUTHENTICATED}
+
+    @extend_schema(
+        operation_id="auth_stream_ticket",
+        summary="Get a ticket for a stream",
+        request=None,
+        responses={201: TicketSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """A ticket that opens one event stream within a minute, as whoever asks for it.
+
+        A browser's EventSource can't send the Authorization header: the ticket goes into the
+        address instead. The stream ends when the token or session does that it was got with.
+        """
+        ticket = tickets.issue_ticket(credential=tickets.credential_of(request))
+        return Response(TicketSerializer(ticket).data, status=201)

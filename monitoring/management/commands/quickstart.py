@@ -160,7 +160,7 @@ class Command(BaseCommand):
             config = str(Path(settings.BASE_DIR) / "scripts" / "gunicorn.conf.py")
             child = self.child(
                 "web server",
-                python("-m", "gunicorn", "--config", config, "autopilot.wsgi"),
+                python("-m", "gunicorn", "--config", config, "autopilot.asgi:application"),
                 HOST=f"[{host}]" if ":" in host else host,
                 PORT=str(port),
             )
