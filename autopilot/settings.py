@@ -182,6 +182,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ExecutionState": words_of("executions.engine.states.State"),
         "Verb": words_of("executions.engine.events.Verb"),
+        "SignalState": words_of("executions.engine.signals.SignalState"),
         "StepState": words_of("executions.engine.states.StepState"),
         "VersionState": words_of("workflows.versioning.states.VersionState"),
         "HealthState": words_of("monitoring.health.State"),

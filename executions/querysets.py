@@ -11,6 +11,7 @@ from django.db.models.expressions import RawSQL
 
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
+from executions.engine.signals import SignalState
 
 
 class ExecutionQuerySet(models.QuerySet[Any]):
@@ -41,12 +42,29 @@ class ExecutionQuerySet(models.QuerySet[Any]):
         return self.filter(found)
 
 
+_IN_STATE = {
+    SignalState.KEPT: Q(execution__isnull=True),
+    SignalState.OFFERED: Q(
+        execution__isnull=False, consumed_at__isnull=True, refused_at__isnull=True
+    ),
+    SignalState.CONSUMED: Q(consumed_at__isnull=False),
+    SignalState.REFUSED: Q(refused_at__isnull=False),
+}
+
+
 class SignalQuerySet(models.QuerySet[Any]):
     """Signals that were received."""
 
     def visible_to(self, actor: Actor) -> Self:
         """Those the actor may see; none without the permission to see executions."""
         return self if actor.may(Permission.EXECUTION_VIEW) else self.none()
+
+    def in_state(self, state: SignalState) -> Self:
+        return self.filter(_IN_STATE[state])
+
+    def about(self, execution_id: int) -> Self:
+        """Those that were given to a step of this execution, or sent to it."""
+        return self.filter(Q(execution=execution_id) | Q(target=execution_id))
 
 
 class SettledQuerySet(models.QuerySet[Any]):

@@ -142,7 +142,9 @@ class _Sending:
         for index in range(len(self._requests)):
             self._check(index)
         self._raise_if_wrong()
+        # Before anything that may have changed since: a repeated request gets the same answer.
         self._find_earlier()
+        self._check_targets()
         self._check_schemas(self._waits_now())
         self._raise_if_wrong()
         return self._insert()
@@ -197,9 +199,6 @@ class _Sending:
         if not is_storable(request.idempotency_key, MAX_KEY_CHARS):
             expected = f"A text of at most {MAX_KEY_CHARS} characters was expected."
             self._wrong(index, "idempotency_key", expected)
-        if request.execution is not None and request.execution.has_ended:
-            ended = f"The execution has ended: it is {request.execution.state}."
-            self._wrong(index, "execution", ended, ExecutionEnded)
         self._check_payload(index, request.payload)
         self._requests[index] = replace(request, correlation=text or "")
         if key := request.idempotency_key:
@@ -263,6 +262,13 @@ class _Sending:
             message = f"The idempotency key was used for signal {earlier.pk}, with other content."
             self._wrong(index, "idempotency_key", message, IdempotencyConflict)
         self._raise_if_wrong()
+
+    def _check_targets(self) -> None:
+        for index, request in enumerate(self._requests):
+            target = request.execution
+            if index not in self._earlier and target is not None and target.has_ended:
+                ended = f"The execution has ended: it is {target.state}."
+                self._wrong(index, "execution", ended, ExecutionEnded)
 
     def _waits_now(self) -> dict[int, tuple[int, str]]:
         """For each request the version and step of who would get it; one query for all."""

@@ -6,10 +6,15 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from executions.api.bulk import BulkStartView, BulkVerbView
+from executions.api.callbacks import CompleteView, FailView, HeartbeatView, PollView
 from executions.api.events import ExecutionEventsView
+from executions.api.signals import SignalViewSet
 from executions.api.views import ExecutionViewSet
 
 app_name = "executions"
+
+signals = SimpleRouter()
+signals.register("signals", SignalViewSet, basename="signal")
 
 router = SimpleRouter()
 router.register("", ExecutionViewSet, basename="execution")
@@ -19,5 +24,10 @@ urlpatterns = [
     path("bulk-start/", BulkStartView.as_view(), name="execution-bulk-start"),
     path("bulk/", BulkVerbView.as_view(), name="execution-bulk"),
     path("<str:pk>/events/", ExecutionEventsView.as_view(), name="execution-events"),
+    path("callbacks/<str:token>/complete/", CompleteView.as_view(), name="callback-complete"),
+    path("callbacks/<str:token>/fail/", FailView.as_view(), name="callback-fail"),
+    path("callbacks/<str:token>/heartbeat/", HeartbeatView.as_view(), name="callback-heartbeat"),
+    path("tasks/poll/", PollView.as_view(), name="task-poll"),
+    *signals.urls,
     *router.urls,
 ]

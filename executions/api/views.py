@@ -42,10 +42,12 @@ from executions.api.serializers import (
     TransitionSerializer,
     VerbSerializer,
 )
+from executions.api.signals import SentSerializer, ToExecutionSerializer, sent
 from executions.api.workflows import started_workflow
 from executions.engine.states import ENDED, FINAL, State, describe
 from executions.models import Execution, LogLine, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
+from executions.signalling import send_signal
 from executions.situations import situation_of, situations_of
 
 # Makes one ascending number of a step's two, for the cursor. No step has as many attempts.
@@ -115,6 +117,7 @@ class ExecutionViewSet(StreamViewSet):
         "retry": Permission.EXECUTION_CONTROL,
         "skip": Permission.EXECUTION_CONTROL,
         "rerun": Permission.EXECUTION_CONTROL,
+        "signal": Permission.EXECUTION_SIGNAL,
     }
 
     @property
@@ -296,6 +299,28 @@ class ExecutionViewSet(StreamViewSet):
         response = self.answer(again.execution, code)
         response["Location"] = response.data["links"]["self"]
         return response
+
+    @extend_schema(
+        operation_id="executions_signal",
+        summary="Send a signal to an execution",
+        request=ToExecutionSerializer,
+        parameters=[IDEMPOTENCY],
+        responses={
+            200: OpenApiResponse(SentSerializer, "It was accepted before."),
+            201: OpenApiResponse(SentSerializer, "Accepted."),
+            409: _REFUSED,
+            422: OpenApiResponse(_ERROR, "The data break the schema of the step that waits."),
+        },
+    )
+    @action(detail=True, methods=["post"])
+    def signal(self, request: Request, pk: str) -> Response:
+        """A step of it, or of a branch or an item inside it, gets it now or when it waits."""
+        execution = self.get_object()
+        given = read_body(ToExecutionSerializer, request.data)
+        given["idempotency_key"] = idempotency_key(request, given)
+        name = given.pop("signal")
+        one = send_signal(name=name, actor=self.actor, execution=execution, **given)
+        return sent([one])
 
     def _ask(
         self, service: Callable[..., Execution], body: type[VerbSerializer] = VerbSerializer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from executions.engine import outside, steps
@@ -17,6 +18,15 @@ from executions.engine.working import Working
 from workflows.definition.compiled import CompiledStep, SignalConfig
 
 MAX_CORRELATION_CHARS = 200
+
+
+class SignalState(StrEnum):
+    """Where a signal that was received has got to."""
+
+    KEPT = "kept"  # nobody has waited for it yet
+    OFFERED = "offered"  # given to a step, which has not looked at it yet
+    CONSUMED = "consumed"  # it is the output of a step
+    REFUSED = "refused"  # it broke the schema of the step that it was given to
 
 
 def correlation_text(value: Any) -> str | None:

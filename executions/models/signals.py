@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from executions.engine.signals import SignalState
 from executions.models.execution import Execution
 from executions.models.fields import SealedJSONField
 from executions.querysets import SignalQuerySet
@@ -98,13 +99,12 @@ class Signal(models.Model):
         return f"Signal {self.name} ({self.pk})"
 
     @property
-    def state(self) -> str:
-        """`kept`, `offered`, `consumed` or `refused`."""
+    def state(self) -> SignalState:
         if self.refused_at is not None:
-            return "refused"
+            return SignalState.REFUSED
         if self.consumed_at is not None:
-            return "consumed"
-        return "kept" if self.execution_id is None else "offered"
+            return SignalState.CONSUMED
+        return SignalState.KEPT if self.execution_id is None else SignalState.OFFERED
 
 
 class SignalWait(models.Model):
