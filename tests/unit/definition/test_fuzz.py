@@ -131,12 +131,14 @@ FULL = document(
 
 
 def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every place in the value, its holder with the key; level by level, however deep it is."""
     found: list[tuple[Any, Any]] = []
-    keys = list(value) if isinstance(value, dict) else range(len(value))
-    for key in keys:
-        found.append((value, key))
-        if isinstance(value[key], dict | list):
-            found.extend(places(value[key]))
+    holders = [value]
+    for holder in holders:
+        for key in list(holder) if isinstance(holder, dict) else range(len(holder)):
+            found.append((holder, key))
+            if isinstance(holder[key], dict | list):
+                holders.append(holder[key])
     return found
 
 

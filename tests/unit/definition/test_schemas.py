@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from tests.effort import takes_less_than
 from workflows.definition.schemas import PayloadSchema
 
 ORDER: dict[str, Any] = {
@@ -65,9 +65,8 @@ def test_boolean_schemas() -> None:
 
 def test_a_pattern_that_would_make_a_backtracking_engine_hang() -> None:
     schema = PayloadSchema({"pattern": "^(a+)+$"})
-    started = time.perf_counter()
     assert len(schema.problems("a" * 200_000 + "b")) == 1
-    assert time.perf_counter() - started < 1
+    assert takes_less_than(1, lambda: schema.problems("a" * 200_000 + "b"))
 
 
 def test_formats_are_asserted() -> None:
@@ -106,6 +105,5 @@ def test_recursive_schemas_stay_linear_in_the_value() -> None:
     value: Any = 1
     for _ in range(60):
         value = {"a": value}
-    started = time.perf_counter()
     assert len(PayloadSchema(schema).problems(value)) == 1
-    assert time.perf_counter() - started < 1
+    assert takes_less_than(1, lambda: PayloadSchema(schema).problems(value))

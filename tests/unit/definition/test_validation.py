@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
+from tests.effort import takes_less_than
 from tests.unit.definition.catalogs import CATALOG, SEED, document, noop
 from workflows.definition.validation import validate_definition
 
@@ -260,9 +260,8 @@ def test_names_that_already_mean_something_cannot_be_taken() -> None:
 
 def test_a_thousand_misspelt_targets_are_reported_quickly() -> None:
     steps = [noop(id=f"some_step_{n}", next=f"some_stpe_{n}") for n in range(1000)]
-    started = time.perf_counter()
+    assert takes_less_than(2, lambda: validate_definition(document(*steps), catalog=CATALOG))
     problems = validate_definition(document(*steps), catalog=CATALOG)
-    assert time.perf_counter() - started < 2
     assert 'Did you mean "some_step_7"?' in problems[7].message
 
 
@@ -273,9 +272,8 @@ def test_a_document_that_refers_to_itself_is_refused_quickly() -> None:
     shared: Any = ["x"]
     for _ in range(40):
         shared = [shared, shared]
-    started = time.perf_counter()
     assert [code for _, code in found(document(noop(), output=shared))] == ["definition.too_large"]
-    assert time.perf_counter() - started < 5
+    assert takes_less_than(5, lambda: found(document(noop(), output=shared)))
 
 
 def test_the_number_of_problems_is_bounded() -> None:
@@ -293,6 +291,5 @@ def test_a_thousand_steps_validate_quickly() -> None:
         for n in range(1, 1000)
     ]
     steps[999]["next"] = "s0"
-    started = time.perf_counter()
     assert found(document(*steps)) == []
-    assert time.perf_counter() - started < 2
+    assert takes_less_than(2, lambda: found(document(*steps)))
