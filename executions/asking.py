@@ -23,6 +23,7 @@ from autopilot.common.crypto import has_key
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
+from executions.compensating import check_undoable, counts_of, undo_failed
 from executions.engine.errors import EngineError
 from executions.engine.events import Verb
 from executions.engine.payload import encode
@@ -30,6 +31,7 @@ from executions.engine.states import Reason, State
 from executions.errors import ExecutionNotFound, StartInvalid
 from executions.hidden.marks import reveal, seal
 from executions.models import Execution, InboxMessage, StateTransition
+from executions.noting import transition_of
 from executions.reads import pending_of
 from executions.retrying import check_parent, parents_of, take_up
 from executions.runtime import dispatch
@@ -63,6 +65,7 @@ class _Wish:
     actor: Actor
     reason: str
     output: Any
+    compensate: bool = False
 
     def check(self) -> None:
         """Raises StartInvalid for what can't be kept."""
@@ -77,7 +80,14 @@ class _Wish:
         said: dict[str, Any] = {"reason": self.reason}
         if self.verb is Verb.SKIP:
             said |= {"seq": seq, "output": self._sealed_output()}
+        if self.compensate:
+            said["compensate"] = True
         return said
+
+    @property
+    def undoes(self) -> bool:
+        """Whether it is to undo what was done."""
+        return self.compensate or self.verb is Verb.COMPENSATE
 
     def _sealed_output(self) -> Any:
         """On its way only: what of it is hidden is decided where it is recorded."""
@@ -88,7 +98,8 @@ class _Wish:
     def noted(self) -> dict[str, Any]:
         """For the audit: an output of any size is named, not kept."""
         with_output = {"with_output": True} if self.output is not None else {}
-        return {"reason": self.reason, **with_output}
+        undoing = {"compensate": True} if self.compensate else {}
+        return {"reason": self.reason, **with_output, **undoing}
 
 
 def ask(
@@ -98,18 +109,20 @@ def ask(
     actor: Actor,
     reason: str = "",
     output: Any = None,
+    compensate: bool = False,
     with_data: bool = False,
 ) -> dict[int, Answer]:
     """Put a wish into the inbox of each of these executions; answers every id, in one transaction.
 
     PAUSED -> RESUMED is taken at once where nobody owns the row, and so is FAILED -> RESUMED.
     What can't be asked of one is its answer and stops no other.
-    output: what a skipped step is to count as having come to; None = nothing. with_data: also read
-    input, output, variables and error.
+    output: what a skipped step is to count as having come to; None = nothing. compensate: what was
+    done is to be undone before it is cancelled. with_data: also read input, output, variables and
+    error.
     Raises PermissionDenied, and StartInvalid for a reason or an output that can't be kept.
     """
     actor.require(Permission.EXECUTION_CONTROL)
-    wish = _Wish(verb, actor, reason, output)
+    wish = _Wish(verb, actor, reason, output, compensate)
     wish.check()
     missing = ExecutionNotFound()
     answers = {pk: Answer(refusal=missing) for pk in ids}
@@ -123,10 +136,13 @@ def ask(
         pending = pending_of(locked)
         before = {row.pk: _before(row) for row in locked}
         wanted: list[Execution] = []
+        undoable = counts_of(ids) if verb is Verb.COMPENSATE else {}
         for row in locked:
             try:
-                if is_new_wish(row, verb, pending.get(row.pk, [])):
-                    if row.state == State.FAILED:
+                if is_new_wish(row, verb, pending.get(row.pk, []), undoes=wish.undoes):
+                    if verb is Verb.COMPENSATE:
+                        check_undoable(row, undoable)
+                    elif row.state == State.FAILED:
                         check_parent(row, found)
                     wanted.append(row)
             except DomainError as refusal:
@@ -150,6 +166,9 @@ def _before(row: Execution) -> dict[str, Any]:
 
 def _carry_out(rows: Sequence[Execution], found: Mapping[int, Execution], wish: _Wish) -> None:
     now = clock.now()
+    if wish.verb is Verb.COMPENSATE:
+        undo_failed(rows, actor=wish.actor, reason=wish.reason, now=now)
+        return
     resumed = [
         row
         for row in rows
@@ -235,18 +254,3 @@ def _tell(rows: Sequence[Execution]) -> None:
     owned = [row.pk for row in rows if row.owner_id is not None]
     if owned:
         transaction.on_commit(partial(dispatch.wake, owned), robust=True)
-
-
-def transition_of(
-    execution: Execution, *, source: str, actor: Actor, now: datetime
-) -> StateTransition:
-    """The row that says how `execution` came from `source` into its present state; not saved."""
-    return StateTransition(
-        execution=execution,
-        seq=execution.transition_seq,
-        source=source,
-        target=execution.state,
-        reason=execution.reason,
-        actor=actor.name[:200],
-        at=now,
-    )

@@ -20,8 +20,9 @@ from autopilot.common.errors import DomainError, Unavailable
 from autopilot.common.problems import Problem
 from autopilot.common.words import count_words, plural
 from executions.accepting import Started, check_input, conflict_with, is_same_request, prepare
-from executions.asking import Answer, ask, transition_of
+from executions.asking import Answer, ask
 from executions.bulk_once import Once, begin
+from executions.compensating import calls_of
 from executions.engine.events import Verb
 from executions.engine.states import Reason, State
 from executions.errors import (
@@ -33,6 +34,7 @@ from executions.errors import (
     StartInvalid,
 )
 from executions.models import Execution, StateTransition, StepExecution
+from executions.noting import transition_of
 from executions.querysets import ExecutionQuerySet
 from executions.reads import StateCount, state_counts
 from executions.rerunning import RerunOptions, rerun_many
@@ -273,6 +275,7 @@ class Preview:
 
     count: how many, exact up to MAX_TOUCHED, beyond it `is_capped`. by_state: everything that was
     meant. sample: the oldest few of those that would be touched. missing: ids that are not there.
+    undoing: how many compensations would be called; None where the verb calls none.
     """
 
     verb: Verb
@@ -282,6 +285,7 @@ class Preview:
     sample: list[Execution]
     missing: int
     sentence: str
+    undoing: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,15 +311,22 @@ _WORDS: Mapping[Verb, tuple[str, str]] = {
     Verb.RETRY: ("retry", "retried"),
     Verb.RERUN: ("rerun", "rerun"),
     Verb.SKIP: ("skip a step", "made to skip a step"),
+    Verb.COMPENSATE: ("undo what they did", "undone"),
 }
 
 
 def preview(
-    *, verb: Verb, selection: Selection, actor: Actor, rerun: RerunOptions | None = None
+    *,
+    verb: Verb,
+    selection: Selection,
+    actor: Actor,
+    compensate: bool = False,
+    rerun: RerunOptions | None = None,
 ) -> Preview:
     """What the verb would touch right now; nothing is changed. Raises PermissionDenied.
 
-    rerun: how, if that is the verb; those that never ran its step are counted in the sentence.
+    compensate: what was done would be undone before it is cancelled. rerun: how, if that is the
+    verb; those that never ran its step are counted in the sentence.
     """
     actor.require(Permission.EXECUTION_CONTROL)
     counts = state_counts(selection.rows, cap=MAX_TOUCHED)
@@ -329,6 +340,11 @@ def preview(
     if verb is Verb.RERUN and rerun is not None and rerun.from_step and count:
         sentence += _without_step(_touched(selection, verb), rerun.from_step)
     sample = _touched(selection, verb).select_related("workflow").order_by("pk")[:SAMPLE]
+    undoing = None
+    if compensate or verb is Verb.COMPENSATE:
+        keys = _touched(selection, verb).order_by("pk").values_list("pk", flat=True)
+        undoing = calls_of(list(keys[:MAX_TOUCHED]))
+        sentence += f" {plural(undoing, 'compensation')} would be called."
     return Preview(
         verb=verb,
         count=min(count, MAX_TOUCHED),
@@ -337,6 +353,7 @@ def preview(
         sample=list(sample.only("id", "state", "created_at", "workflow__slug")),
         missing=missing,
         sentence=sentence,
+        undoing=undoing,
     )
 
 
@@ -347,22 +364,24 @@ def apply(
     actor: Actor,
     reason: str = "",
     output: Any = None,
+    compensate: bool = False,
     rerun: RerunOptions | None = None,
     once: Once | None = None,
 ) -> Iterator[list[Result]]:
     """Ask the verb of all that are meant, oldest first, batch by batch; every batch is durable
     when its results come.
 
-    output: what a skipped step counts as having come to, if that is the verb. rerun: how, if that
-    is the verb. once: the key of a rerun; the same call again answers what the first one has made,
-    of the executions that it was about, and does what it may have left undone.
+    output: what a skipped step counts as having come to, if that is the verb. compensate: undo what
+    was done before it is cancelled, if that is the verb. rerun: how, if that is the verb. once: the
+    key of a rerun; the same call again answers what the first one has made, of the executions that
+    it was about, and does what it may have left undone.
     Before the first batch everything that would refuse the whole is raised: PermissionDenied,
     BulkNothing, BulkTooMany, StartInvalid for the reason, the output or the key,
     IdempotencyConflict.
     """
     actor.require(Permission.EXECUTION_CONTROL)
     work: Callable[..., dict[int, Answer]] = partial(
-        ask, verb=verb, actor=actor, reason=reason, output=output
+        ask, verb=verb, actor=actor, reason=reason, output=output, compensate=compensate
     )
     if verb is Verb.RERUN:
         work = partial(rerun_many, actor=actor, reason=reason, options=rerun or RerunOptions())

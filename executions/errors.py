@@ -48,6 +48,12 @@ class TransitionRefused(Conflict):
     code = "execution.state"
 
 
+class NothingToUndo(Conflict):
+    """None of the steps that completed says how it is undone, so there is nothing to undo."""
+
+    code = "execution.nothing_to_undo"
+
+
 class ExecutionNotFound(NotFound):
     """There is no such execution, or you may not see it."""
 

@@ -15,9 +15,10 @@ from django.db import connection
 
 from autopilot.common.errors import DomainError
 from executions.engine.events import WISHES
-from executions.engine.snapshot import Phase
+from executions.engine.snapshot import UNDO_PHASES, Phase
 from executions.engine.states import State, StepState
-from executions.models import Execution, InboxMessage, StateTransition, StepExecution
+from executions.engine.undo import STEP_TYPE as UNDO_TYPE
+from executions.models import ErrorStart, Execution, InboxMessage, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
 from workflows.compiled import compiled_version
 
@@ -116,6 +117,8 @@ def step_under_way(execution: Execution, done: Iterable[StepView]) -> StepView |
     if any((view.seq, view.attempt) >= place for view in done):
         return None
     name, kind = _name_and_type(execution)
+    if execution.current_phase in UNDO_PHASES:
+        name, kind = f"Undo {name}", UNDO_TYPE
     return StepView(
         seq=execution.current_seq,
         attempt=execution.current_attempt,
@@ -153,6 +156,7 @@ def context_of(execution: Execution) -> dict[str, Any]:
     """
     latest = (
         StepExecution.objects.filter(execution=execution)
+        .exclude(type=UNDO_TYPE)
         .order_by("step_id", "-seq", "-attempt")
         .distinct("step_id")
     )
@@ -171,6 +175,19 @@ def context_of(execution: Execution) -> dict[str, Any]:
         "output": execution.output,
         "error": execution.error,
     }
+
+
+def error_start_of(execution: Execution) -> ErrorStart | None:
+    """The start that the last failure of an execution asks for, if its document says so."""
+    if execution.state != State.FAILED:
+        return None
+    return ErrorStart.objects.filter(execution=execution).order_by("-seq").first()
+
+
+def failure_of(execution: Execution) -> int | None:
+    """The id of the execution whose failure has started this one."""
+    rows = ErrorStart.objects.filter(started=execution)
+    return rows.values_list("execution_id", flat=True).first()
 
 
 def transitions_of(execution: Execution) -> list[StateTransition]:

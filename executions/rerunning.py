@@ -17,20 +17,23 @@ from autopilot.accounts.roles import Permission
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from executions.accepting import Started, check_input, earlier_of, hashes_of, prepare
-from executions.asking import MAX_REASON_CHARS, Answer, check_reason, transition_of
+from executions.asking import MAX_REASON_CHARS, Answer, check_reason
 from executions.engine.commands import SetControl
 from executions.engine.errors import EngineError
 from executions.engine.payload import encode
 from executions.engine.replay import Taken, replay
 from executions.engine.snapshot import Phase, Snapshot, StepFact
 from executions.engine.states import State, StepState
+from executions.engine.undo import STEP_TYPE as UNDO_TYPE
 from executions.errors import ExecutionNotFound, RerunInvalid, TransitionRefused
 from executions.hidden.marks import kept
 from executions.hidden.veil import Veil
 from executions.models import Execution, StepExecution
+from executions.noting import transition_of
 from executions.runtime import dispatch
 from executions.runtime.control import Write, control_to_json, error_to_json
 from executions.slots import insert_with_slot, note_slot, settle_later
+from executions.suiting import was_undone
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import CompiledDefinition, MapConfig
 from workflows.definition.paths import quote
@@ -187,9 +190,17 @@ def _place(row: Execution, source: Execution, options: RerunOptions) -> list[Ste
                 "From the start no step is taken over, so no output can be edited; say from_step.",
             )
         return []
+    if was_undone(source):
+        raise _wrong(
+            "$.from_step",
+            "rerun.undone",
+            f"What execution {source.pk} did has been undone, so none of its steps can be taken "
+            "over: rerun it from the start.",
+        )
     definition = compiled_version(row.version_id)
     _check_step(definition, step_id, row.version.version)
-    last = StepExecution.objects.filter(execution=source, step_id=step_id).order_by("-seq").first()
+    ran = StepExecution.objects.filter(execution=source, step_id=step_id).exclude(type=UNDO_TYPE)
+    last = ran.order_by("-seq").first()
     if last is None:
         raise _wrong(
             "$.from_step",

@@ -12,11 +12,12 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from executions.accepting import MAX_KEY_CHARS, Started, check_input, earlier_of, prepare
-from executions.asking import MAX_REASON_CHARS, ask, transition_of
+from executions.asking import MAX_REASON_CHARS, ask
 from executions.engine.events import Verb
 from executions.engine.states import Reason
 from executions.errors import ExecutionNotFound
 from executions.models import Execution, Priority
+from executions.noting import transition_of
 from executions.reads import pending_of
 from executions.rerunning import rerun_execution
 from executions.runtime import dispatch
@@ -99,9 +100,22 @@ def resume_execution(*, execution: Execution, actor: Actor, reason: str = "") ->
     return _ask(execution, Verb.RESUME, actor, reason)
 
 
-def cancel_execution(*, execution: Execution, actor: Actor, reason: str = "") -> Execution:
-    """Ask an execution to end without finishing; a step under way is interrupted."""
-    return _ask(execution, Verb.CANCEL, actor, reason)
+def cancel_execution(
+    *, execution: Execution, actor: Actor, reason: str = "", compensate: bool = False
+) -> Execution:
+    """Ask an execution to end without finishing; a step under way is interrupted.
+
+    compensate: the steps that have completed are undone first, the last one first.
+    """
+    return _ask(execution, Verb.CANCEL, actor, reason, compensate=compensate)
+
+
+def compensate_execution(*, execution: Execution, actor: Actor, reason: str = "") -> Execution:
+    """Have a failed execution undo the steps that completed and have not been undone.
+
+    Asked again after some could not be undone, it calls those again. Raises NothingToUndo.
+    """
+    return _ask(execution, Verb.COMPENSATE, actor, reason)
 
 
 def retry_execution(*, execution: Execution, actor: Actor, reason: str = "") -> Execution:
@@ -129,10 +143,24 @@ def pending_verbs(execution: Execution) -> list[str]:
 
 
 def _ask(
-    execution: Execution, verb: Verb, actor: Actor, reason: str, output: Any = None
+    execution: Execution,
+    verb: Verb,
+    actor: Actor,
+    reason: str,
+    output: Any = None,
+    *,
+    compensate: bool = False,
 ) -> Execution:
     pk = execution.pk
-    answer = ask(ids=[pk], verb=verb, actor=actor, reason=reason, output=output, with_data=True)[pk]
+    answer = ask(
+        ids=[pk],
+        verb=verb,
+        actor=actor,
+        reason=reason,
+        output=output,
+        compensate=compensate,
+        with_data=True,
+    )[pk]
     if answer.execution is None:
         raise answer.refusal or ExecutionNotFound
     return answer.execution
@@ -143,6 +171,7 @@ __all__ = [
     "MAX_REASON_CHARS",
     "Started",
     "cancel_execution",
+    "compensate_execution",
     "pause_execution",
     "pending_verbs",
     "rerun_execution",

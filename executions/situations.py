@@ -19,7 +19,8 @@ from django.db.models.functions import Coalesce, Left, Now
 
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
-from executions import why_outside  # noqa: F401 - brings its sentences
+from executions import why_outside, why_undo  # noqa: F401 - bring their sentences
+from executions.compensating import counts_of
 from executions.engine.events import WISHES
 from executions.engine.slots import shown_key
 from executions.engine.snapshot import Phase
@@ -27,6 +28,7 @@ from executions.engine.states import Reason, State
 from executions.joining import Joining
 from executions.models import (
     Callback,
+    ErrorStart,
     Execution,
     InboxMessage,
     Priority,
@@ -35,6 +37,7 @@ from executions.models import (
     Worker,
 )
 from executions.runtime import slots_sql
+from executions.suiting import is_undoing, was_undone
 from executions.why import (
     MAX_AHEAD,
     MAX_MESSAGE_CHARS,
@@ -42,6 +45,7 @@ from executions.why import (
     Facts,
     Owner,
     SlotWait,
+    UndoFacts,
     Why,
     Wish,
     why_of,
@@ -132,6 +136,8 @@ def situations_of(
     slots = _slots(active)
     changes = _changes(executions)
     errors = _errors(executions)
+    undoing = _undoing(executions)
+    not_heard = _not_heard(executions)
     outside = _outside(active)
     found = {}
     for each in executions:
@@ -149,6 +155,8 @@ def situations_of(
             owner=owner,
             pending=tuple(wishes.get(each.pk, ())),
             last=changes.get(each.pk),
+            undo=undoing.get(each.pk),
+            not_heard=not_heard.get(each.pk, ""),
             workers=workers.live_by_queue.get(each.queue, 0),
             all_workers=workers.live,
             ahead=ahead.get(each.pk),
@@ -183,6 +191,27 @@ def _columns(execution: Execution) -> dict[str, Any]:
             needed=execution.children_needed,
         ),
     }
+
+
+def _undoing(executions: Iterable[Execution]) -> dict[int, UndoFacts]:
+    """How far those have come that undo what they did, or have."""
+    ids = [each.pk for each in executions if is_undoing(each) or was_undone(each)]
+    if not ids:
+        return {}
+    counts = counts_of(ids)
+    return {
+        pk: UndoFacts(counts[pk].done, counts[pk].failed + counts[pk].left, counts[pk].pending)
+        for pk in ids
+    }
+
+
+def _not_heard(executions: Iterable[Execution]) -> dict[int, str]:
+    """Why error workflows were not started for these."""
+    ids = [each.pk for each in executions if each.state == State.FAILED]
+    if not ids:
+        return {}
+    refused = ErrorStart.objects.filter(execution__in=ids, status=ErrorStart.Status.REFUSED)
+    return dict(refused.order_by("seq").values_list("execution_id", "problem"))
 
 
 def _wishes(executions: Iterable[Execution]) -> dict[int, list[Wish]]:

@@ -64,14 +64,28 @@ class SlotWait:
 
 
 @dataclass(frozen=True, slots=True)
+class UndoFacts:
+    """How far undoing has come: how many are done, could not be, and are still to be called."""
+
+    done: int = 0
+    left: int = 0
+    pending: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.done + self.left + self.pending
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the answer is made from.
 
     pending: wishes, oldest first. workers: how many live workers serve its queue; None = unknown.
     all_workers: how many live workers there are at all. ahead: how many ready ones are before it,
     at most MAX_AHEAD + 1; None = unknown. outside: of a wait for news from outside, what its reader
-    in `situations.OUTSIDE` has found. joining: the children of its step. suspect_after, lost_after:
-    claims without progress after which it is run alone, and after which it is given up.
+    in `situations.OUTSIDE` has found. joining: the children of its step. not_heard: why its error
+    workflow was not started. suspect_after, lost_after: claims without progress after which it is
+    run alone, and after which it is given up.
     """
 
     state: State
@@ -95,6 +109,8 @@ class Facts:
     owner: Owner | None = None
     pending: tuple[Wish, ...] = ()
     last: Change | None = None
+    undo: UndoFacts | None = None
+    not_heard: str = ""
     workers: int | None = None
     all_workers: int | None = None
     ahead: int | None = None
@@ -131,6 +147,14 @@ class Why:
 def why_of(facts: Facts) -> Why:
     """The one answer for an execution of which this is known."""
     why = _answer(facts)
+    if facts.not_heard and facts.state is State.FAILED:
+        why.details["error_workflow"] = facts.not_heard
+        phrase = say(
+            "{why} The workflow that was to hear of it was not started: {problem}",
+            why=why.phrase,
+            problem=facts.not_heard,
+        )
+        return Why(why.code, phrase, why.details, phrase.plain(facts.now))
     if facts.pending and facts.state not in ENDED:
         why.details["pending"] = [wish.verb for wish in facts.pending]
     return Why(why.code, why.phrase, why.details, why.phrase.plain(facts.now))
@@ -138,7 +162,8 @@ def why_of(facts: Facts) -> Why:
 
 def _answer(facts: Facts) -> Why:
     if facts.state in ENDED:
-        return _ENDS[facts.state](facts)
+        undone = UNDO.get(facts.reason) if facts.undo else None
+        return (undone or _ENDS[facts.state])(facts)
     if facts.owner is not None and facts.owner.lease_until <= facts.now:
         return _worker_lost(facts, facts.owner)
     if facts.pending:
@@ -148,12 +173,15 @@ def _answer(facts: Facts) -> Why:
 
 def _standing(facts: Facts) -> Why:
     """Where it stands, whatever has been asked of it."""
+    undoing = UNDO.get(facts.reason) if facts.undo else None
     if facts.owner is not None:
-        return _moving(facts)
+        return (undoing or _moving)(facts)
     if facts.is_ready:
         return _ready(facts)
     if facts.state is State.PAUSED:
         return _paused(facts)
+    if undoing is not None:
+        return undoing(facts)
     if facts.slot is not None:
         return _slot(facts, facts.slot)
     if facts.state is State.INITIALIZED and facts.runnable_at is not None:
@@ -185,7 +213,7 @@ def _failed(facts: Facts) -> Why:
         "Failed{where}{when}: {message}",
         where=say(" at step {step}", step=Strong(step)) if step else "",
         when=_when(facts.ended_at),
-        message=_cut(message),
+        message=cut(message),
     )
     details = {"error_code": facts.error_code, "step": facts.error_step}
     return Why("ended.failed", phrase, {**_ended(facts), **details})
@@ -252,6 +280,7 @@ _WISHES: Mapping[str, str] = {
     Verb.CANCEL.value: "to cancel",
     Verb.RETRY.value: "to try again what failed",
     Verb.SKIP.value: "to skip the step it stands at",
+    Verb.COMPENSATE.value: "to undo what it did",
 }
 
 
@@ -335,6 +364,8 @@ def _start(facts: Facts) -> Phrase:
             return say("Accepted")
         case State.RESUMED:
             return say("Resumed{by}", by=_by_whom(facts))
+        case _ if facts.undo and facts.reason == Reason.COMPENSATING:
+            return say("Ready to undo what it did")
         case State.WAITING:
             return say("The wait at step {step} is over", step=facts.place)
         case _:
@@ -369,9 +400,15 @@ def _paused(facts: Facts) -> Why:
         "Paused{by}{because}.{where}",
         by=_by_whom(facts),
         because=_because(facts),
-        where=say(" It goes on with step {step}.", step=facts.place) if facts.step else "",
+        where=_goes_on(facts),
     )
     return Why("paused", phrase, {**at_step(facts), **_asked(facts)})
+
+
+def _goes_on(facts: Facts) -> Phrase | str:
+    if facts.undo is not None:
+        return say(" It goes on with undoing what it did.")
+    return say(" It goes on with step {step}.", step=facts.place) if facts.step else ""
 
 
 def _slot(facts: Facts, slot: SlotWait) -> Why:
@@ -447,6 +484,14 @@ def something(facts: Facts) -> Why:
 # Filled by `why_outside.py`.
 OUTSIDE: dict[str, Callable[[Facts], Why]] = {}
 
+# What undoing says, by the reason of the state. Filled by `why_undo.py`.
+UNDO: dict[str, Callable[[Facts], Why]] = {}
+
+
+def _undo(facts: Facts) -> Why:
+    return UNDO.get(Reason.COMPENSATING.value, something)(facts)
+
+
 # What a position that is at rest waits for, by the phase of the current step. A step that can wait
 # for something new brings its line.
 WAITS: dict[str, Callable[[Facts], Why]] = {
@@ -455,6 +500,9 @@ WAITS: dict[str, Callable[[Facts], Why]] = {
     "backoff": _backoff,
     "children": _children,
     "stopping": _stopping,
+    "undo": _undo,
+    "undo_call": _undo,
+    "undo_backoff": _undo,
     "outside": _outside,
 }
 
@@ -513,7 +561,8 @@ def lasting(moment: datetime | None) -> Phrase | str:
     return "" if moment is None else say(" for {since}", since=Since(moment))
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A message that is no longer than a sentence may be."""
     return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
 
 
@@ -527,9 +576,11 @@ __all__ = [
     "Facts",
     "Owner",
     "SlotWait",
+    "UndoFacts",
     "Why",
     "Wish",
     "at_step",
+    "cut",
     "iso",
     "lasting",
     "something",

@@ -138,6 +138,12 @@ class SkipOptionsSerializer(StrictSerializer):
     )
 
 
+class CancelOptionsSerializer(StrictSerializer):
+    """How each is to be cancelled."""
+
+    compensate = FlagField(required=False, help_text="Undo what it did first; default: false.")
+
+
 @extend_schema_serializer(
     examples=[
         OpenApiExample(
@@ -178,6 +184,9 @@ class BulkSerializer(StrictSerializer):
     )
     skip = SkipOptionsSerializer(
         required=False, help_text="For the verb skip; default: without an output."
+    )
+    cancel = CancelOptionsSerializer(
+        required=False, help_text="For the verb cancel; default: nothing is undone."
     )
     idempotency_key = TextField(
         max_length=services.MAX_KEY_CHARS,
@@ -225,6 +234,9 @@ class BulkAnswerSerializer(serializers.Serializer[Any]):
         many=True, help_text="Dry run: everything that matches, also what can't be asked."
     )
     sample = SampleSerializer(many=True, help_text="Dry run: the oldest of those to be touched.")
+    undoing = serializers.IntegerField(
+        allow_null=True, help_text="Dry run: how many compensations would be called."
+    )
     outcomes = serializers.DictField(
         child=serializers.IntegerField(), help_text="How many of each outcome."
     )
@@ -286,7 +298,9 @@ class BulkVerbView(BulkView):
         },
     )
     def post(self, request: Request) -> Response:
-        """Pause, resume, cancel, retry, skip or rerun by ids or by filter, up to 10,000 a call.
+        """Pause, resume, cancel, retry, skip, rerun or undo by ids or by filter.
+
+        One call touches up to 10,000.
 
         With `dry_run` nothing changes; a filter that matches nothing is answered with a count of
         0. Without it that is refused with `bulk.nothing`, and more than 10,000 with
@@ -300,8 +314,11 @@ class BulkVerbView(BulkView):
         key = idempotency_key(request, given)
         selection = _selection(given, self.actor)
         how = RerunOptions(**given["rerun"]) if "rerun" in given else None
+        undoes = given.get("cancel", {}).get("compensate", False)
         if given.get("dry_run"):
-            seen = bulk.preview(verb=verb, selection=selection, actor=self.actor, rerun=how)
+            seen = bulk.preview(
+                verb=verb, selection=selection, actor=self.actor, compensate=undoes, rerun=how
+            )
             return Response(BulkAnswerSerializer(_as_answer(seen)).data)
         batches = bulk.apply(
             verb=verb,
@@ -309,6 +326,7 @@ class BulkVerbView(BulkView):
             actor=self.actor,
             reason=given.get("reason", ""),
             output=given.get("skip", {}).get("output"),
+            compensate=undoes,
             rerun=how,
             once=Once(key, _without_key(given)) if key else None,
         )
@@ -322,6 +340,7 @@ class BulkVerbView(BulkView):
             "is_capped": False,
             "by_state": [],
             "sample": [],
+            "undoing": None,
             "outcomes": {each: counts[each] for each in OUTCOMES},
             "results": results,
         }
@@ -329,7 +348,12 @@ class BulkVerbView(BulkView):
 
 
 # What only one verb takes. The header with a key does no harm: the others may be asked twice.
-_OPTIONS = {"rerun": Verb.RERUN, "skip": Verb.SKIP, "idempotency_key": Verb.RERUN}
+_OPTIONS = {
+    "rerun": Verb.RERUN,
+    "skip": Verb.SKIP,
+    "cancel": Verb.CANCEL,
+    "idempotency_key": Verb.RERUN,
+}
 
 
 def _check_options(given: dict[str, Any], verb: Verb) -> None:
@@ -356,6 +380,7 @@ def _as_answer(seen: Preview) -> dict[str, Any]:
         "is_capped": seen.is_capped,
         "by_state": list(seen.by_state.values()),
         "sample": seen.sample,
+        "undoing": seen.undoing,
         "outcomes": dict.fromkeys(OUTCOMES, 0),
         "results": [],
     }

@@ -19,7 +19,8 @@ from executions.api.bodies import (
 )
 from executions.engine.events import Verb
 from executions.engine.states import State, StepState
-from executions.models import Execution, LogLine, Priority, StateTransition
+from executions.models import ErrorStart, Execution, LogLine, Priority, StateTransition
+from executions.reads import error_start_of, failure_of
 from executions.situations import Situation
 
 PRIORITY_NAMES = {label: Priority(value) for value, label in Priority.choices}
@@ -153,9 +154,19 @@ class LinksSerializer(serializers.Serializer[Any]):
     transitions = serializers.URLField()
     context = serializers.URLField()  # type: ignore[assignment]
     logs = serializers.URLField()
+    compensations = serializers.URLField()
     children = serializers.URLField()
     workflow = serializers.URLField()
     parent = serializers.URLField(allow_null=True)  # type: ignore[assignment]
+
+
+class ErrorStartSerializer(serializers.Serializer[ErrorStart]):
+    """The start of a workflow that an execution's failure asks for."""
+
+    workflow = serializers.CharField(source="workflow_slug")
+    status = serializers.ChoiceField(ErrorStart.Status.values)
+    execution = serializers.IntegerField(source="started_id", allow_null=True)
+    problem = serializers.CharField(help_text="Why it could not be started; else empty.")
 
 
 class WhySerializer(serializers.Serializer[Any]):
@@ -164,7 +175,7 @@ class WhySerializer(serializers.Serializer[Any]):
     code = serializers.CharField(
         help_text="moving, queued.next, queued.busy, queued.no_worker, scheduled, slot, timer, "
         "backoff, children, waiting, paused, pending.pause, pending.resume, pending.cancel, "
-        "pending.retry, pending.skip, worker_lost, "
+        "pending.retry, pending.skip, worker_lost, undoing, undoing.backoff, undoing.children, "
         "suspect, ended.completed, ended.failed, ended.cancelled; more may come."
     )
     sentence = serializers.CharField(help_text="The same in words, as of now.")
@@ -272,11 +283,29 @@ class ExecutionSerializer(ExecutionSummarySerializer):
     error = serializers.JSONField(
         read_only=True, help_text="code, message, step, attempt, details, retryable; or null."
     )
+    error_workflow = serializers.SerializerMethodField(
+        help_text="The workflow that hears of its failure; of several failures of the last one."
+    )
+    failure_of = serializers.SerializerMethodField(
+        help_text="The execution whose failure has started this one."
+    )
     links = serializers.SerializerMethodField()
 
     class Meta(ExecutionSummarySerializer.Meta):
-        fields = (*ExecutionSummarySerializer.Meta.fields, "input", "output", "error", "links")
+        fields = (
+            *ExecutionSummarySerializer.Meta.fields,
+            *("input", "output", "error", "error_workflow", "failure_of", "links"),
+        )
         read_only_fields = fields
+
+    @extend_schema_field(ErrorStartSerializer(allow_null=True))
+    def get_error_workflow(self, execution: Execution) -> dict[str, Any] | None:
+        row = error_start_of(execution)
+        return None if row is None else ErrorStartSerializer(row).data
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_failure_of(self, execution: Execution) -> int | None:
+        return failure_of(execution)
 
     @extend_schema_field(LinksSerializer)
     def get_links(self, execution: Execution) -> dict[str, str | None]:
@@ -290,7 +319,7 @@ class ExecutionSerializer(ExecutionSummarySerializer):
             "self": of("executions:execution-detail", pk=execution.pk),
             **{
                 name: of(f"executions:execution-{name}", pk=execution.pk)
-                for name in ("steps", "transitions", "context", "logs")
+                for name in ("steps", "transitions", "context", "logs", "compensations")
             },
             "children": f"{listed}?parent={execution.pk}",
             "workflow": of("workflows:workflow-detail", slug=execution.workflow.slug),

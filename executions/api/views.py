@@ -43,7 +43,9 @@ from executions.api.serializers import (
     VerbSerializer,
 )
 from executions.api.signals import SentSerializer, ToExecutionSerializer, sent
+from executions.api.undoing import CancelSerializer, CompensationSerializer
 from executions.api.workflows import started_workflow
+from executions.compensating import compensations_of
 from executions.engine.states import ENDED, FINAL, State, describe
 from executions.models import Execution, LogLine, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
@@ -114,6 +116,8 @@ class ExecutionViewSet(StreamViewSet):
         "pause": Permission.EXECUTION_CONTROL,
         "resume": Permission.EXECUTION_CONTROL,
         "cancel": Permission.EXECUTION_CONTROL,
+        "compensate": Permission.EXECUTION_CONTROL,
+        "compensations": Permission.EXECUTION_VIEW,
         "retry": Permission.EXECUTION_CONTROL,
         "skip": Permission.EXECUTION_CONTROL,
         "rerun": Permission.EXECUTION_CONTROL,
@@ -248,11 +252,37 @@ class ExecutionViewSet(StreamViewSet):
         """A paused execution goes on where it stopped."""
         return self._ask(services.resume_execution)
 
-    @_verb("cancel", "Cancel an execution")
+    @_verb("cancel", "Cancel an execution", CancelSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """It ends without finishing; the step under way is interrupted."""
-        return self._ask(services.cancel_execution)
+        """It ends without finishing; the step under way is interrupted.
+
+        With `compensate` the steps that have completed are undone first, the last one first.
+        """
+        return self._ask(services.cancel_execution, CancelSerializer)
+
+    @_verb("compensate", "Undo a failed execution")
+    @action(detail=True, methods=["post"])
+    def compensate(self, request: Request, pk: str) -> Response:
+        """The steps that have completed are undone, the last one first; then it is failed again.
+
+        Asked again, it calls once more what could not be undone.
+        """
+        return self._ask(services.compensate_execution)
+
+    @extend_schema(
+        operation_id="executions_compensations",
+        summary="List what undoes an execution",
+        responses={200: CompensationSerializer(many=True)},
+    )
+    @action(detail=True, filterset_class=PageOnly, cursor_ordering="-id")
+    def compensations(self, request: Request, pk: str) -> Response:
+        """In the order of the calls, those of items and child workflows included.
+
+        What is `pending` would be called if the execution were undone now.
+        """
+        rows = compensations_of(self.get_object())
+        return self.get_paginated_response(CompensationSerializer(self._page(rows), many=True).data)
 
     @_verb("retry", "Retry an execution")
     @action(detail=True, methods=["post"])

@@ -37,8 +37,9 @@ TITLES: Mapping[Verb, str] = {
     Verb.RETRY: "Retry",
     Verb.RERUN: "Rerun",
     Verb.SKIP: "Skip step",
+    Verb.COMPENSATE: "Undo",
 }
-_DANGERS = frozenset({Verb.CANCEL, Verb.SKIP})
+_DANGERS = frozenset({Verb.CANCEL, Verb.SKIP, Verb.COMPENSATE})
 _CONSEQUENCES: Mapping[Verb, Sequence[str]] = {
     Verb.PAUSE: ("Each stops before its next step; a step that is running now ends first.",),
     Verb.RESUME: ("Each goes on where it stopped, as soon as a worker is free.",),
@@ -57,6 +58,10 @@ _CONSEQUENCES: Mapping[Verb, Sequence[str]] = {
     Verb.SKIP: (
         "The step that each stands at is recorded as skipped, and the execution goes on after it.",
         "Items of such a step that are still under way are cancelled.",
+    ),
+    Verb.COMPENSATE: (
+        "The steps of each that completed are undone, the last one first; then it is failed again.",
+        "They can't be retried afterwards, only rerun from the start.",
     ),
 }
 
@@ -132,6 +137,10 @@ class Sheet:
         return self.typed("outputs")
 
     @property
+    def compensate(self) -> bool:
+        return self.verb is Verb.CANCEL and self.typed("compensate") == "1"
+
+    @property
     def key(self) -> str:
         return self.typed("key") or f"console-bulk-{uuid.uuid4()}"
 
@@ -140,7 +149,7 @@ class Sheet:
         if self.verb is Verb.SKIP:
             return {"output": json_typed(self.output, "$.output", "The output")}
         if self.verb is not Verb.RERUN:
-            return {}
+            return {"compensate": self.compensate}
         outputs = json_typed(self.outputs, "$.outputs", "The outputs")
         if outputs is not None and not isinstance(outputs, dict):
             message = 'An object was expected, such as {"step_1": {"n": 1}}.'
@@ -163,7 +172,11 @@ class BulkPage(Base):
             selection = sheet.selection(actor)
             how = sheet.arguments()
             seen = bulk.preview(
-                verb=sheet.verb, selection=selection, actor=actor, rerun=how.get("rerun")
+                verb=sheet.verb,
+                selection=selection,
+                actor=actor,
+                compensate=sheet.compensate,
+                rerun=how.get("rerun"),
             )
             if request.method == "POST" and "look" not in request.POST:
                 batches = bulk.apply(

@@ -24,7 +24,7 @@ taken AS (
     SELECT DISTINCT ON (s.seq) s.seq, s.step_id, s.state, s.attempt, scoped.scope,
            extract(epoch FROM s.ended_at - s.started_at) AS lasted
     FROM executions_stepexecution s JOIN scoped USING (step_id)
-    WHERE s.execution_id = %(execution)s
+    WHERE s.execution_id = %(execution)s AND s.type <> 'compensation'
     ORDER BY s.seq, s.attempt DESC),
 linked AS (
     SELECT taken.*, lag(step_id) OVER way AS before, lag(state) OVER way AS state_before

@@ -12,8 +12,8 @@ from executions.engine.errors import ErrorInfo
 from executions.engine.events import LogRecord, Verb
 from executions.engine.payload import NULL, Payload
 from executions.engine.slots import Slot
-from executions.engine.snapshot import Frame, Position
-from executions.engine.states import State, StepState
+from executions.engine.snapshot import Frame, Position, Undo, UndoItem
+from executions.engine.states import State, StepState, UndoState
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,40 @@ class SetVariables:
 
     variables: Mapping[str, Any]
     payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """How a step that has completed is to be undone, should it come to that: a row.
+
+    error: why it can't be.
+    """
+
+    seq: int
+    step_id: str
+    name: str
+    action: str
+    params: Payload = NULL
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """What has come of a compensation; `seq`: of the row that recorded its last attempt."""
+
+    id: int
+    state: UndoState
+    seq: int
+    attempts: int
+    error: ErrorInfo | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """Another reason for the state that the execution is in already."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +195,19 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class CallUndo:
+    """Once this plan is durable, the compensation `item` is to be called."""
+
+    position: Position
+    item: UndoItem
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is to be undone is to be read; then `Surveyed`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Yield:
     """There is more to plan; make this much durable and come back with `Continued`."""
 
@@ -184,6 +231,7 @@ class SetControl:
     base: int
     spent: int
     deadline: datetime | None
+    undo: Undo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +246,21 @@ class Finish:
     """The execution has ended with this output or this error.
 
     next_input: a new execution of the same version follows it, with this input and this slot.
+    again: it had ended before, and whoever had to hear of that has.
     """
 
     output: Payload | None = None
     error: ErrorInfo | None = None
     next_input: Payload | None = None
     next_slot: Slot | None = None
+    again: bool = False
 
 
 Command = (
     RecordStep
+    | Promise
+    | Settle
+    | Because
     | SetVariables
     | SetControl
     | Move
@@ -219,6 +272,8 @@ Command = (
     | Reject
     | WriteLog
     | Call
+    | CallUndo
+    | Survey
     | Yield
     | Rest
     | Block

@@ -24,6 +24,8 @@ SIGNAL_TIMEOUT: Final = "signal.timeout"
 ACTION_UNKNOWN: Final = "action.Unknown"
 ACTION_CRASHED: Final = "action.Crashed"
 SEALED_UNREADABLE: Final = "sealed.unreadable"
+COMPENSATION_PENDING: Final = "compensation.pending"
+COMPENSATION_FAILED: Final = "compensation.failed"
 ENGINE_INTERNAL: Final = "engine.internal"
 
 MAX_MESSAGE_CHARS = 2_000

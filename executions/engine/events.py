@@ -10,6 +10,7 @@ from typing import Any
 
 from executions.engine.errors import ErrorInfo
 from executions.engine.payload import NULL, Payload
+from executions.engine.snapshot import UndoItem
 
 
 class Verb(StrEnum):
@@ -20,6 +21,7 @@ class Verb(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     SKIP = "skip"
+    COMPENSATE = "compensate"  # taken at once, under the row's lock
     RERUN = "rerun"  # makes a new execution; the one it is asked of hears nothing of it
 
 
@@ -95,7 +97,7 @@ class Asked:
     """Somebody asked something: one message of the inbox.
 
     seq, output: of the step that is to be skipped (0: whichever it stands at), and what it is to
-    be taken to have come to.
+    be taken to have come to. compensate: what was done is to be undone before it is cancelled.
     """
 
     verb: Verb
@@ -103,6 +105,7 @@ class Asked:
     reason: str = ""
     seq: int = 0
     output: Any = None
+    compensate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,24 @@ class ChildrenEnough:
     generation: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What there is to be undone, out of the rows.
+
+    items: the next ones, the last completed first. busy: something of the execution is still under
+    way, so that more may come. lost: the first one may have been called by a worker that died, and
+    must not be called again blindly. left: what has not been undone, the first few of
+    `left_total`. done: how many have been.
+    """
+
+    items: tuple[UndoItem, ...] = ()
+    busy: bool = False
+    lost: bool = False
+    left: tuple[Mapping[str, Any], ...] = ()
+    left_total: int = 0
+    done: int = 0
+
+
 Event = (
     Claimed
     | Continued
@@ -169,4 +190,5 @@ Event = (
     | ChildrenEnded
     | ChildrenFailing
     | ChildrenEnough
+    | Surveyed
 )

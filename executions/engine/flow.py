@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from executions.engine import steps
+from executions.engine import retry, steps, undo
 from executions.engine.commands import Block, Closing, Finish, Rest, Yield
 from executions.engine.errors import (
     ENGINE_INTERNAL,
@@ -27,28 +26,26 @@ from executions.engine.snapshot import (
     Phase,
     Position,
     Snapshot,
+    Undo,
     scope_of,
 )
-from executions.engine.states import ENDED, Reason, State
+from executions.engine.states import Reason, State
 from executions.engine.working import Working
 from workflows.definition.compiled import (
     CatchClause,
     CompiledScope,
     CompiledStep,
     GroupConfig,
-    RetryPolicy,
 )
 
 ENGINE = "engine"
 PURE_STEPS_PER_PLAN = 100
-# A backoff no longer than this is waited out by the worker that has the execution.
-REST_SECONDS = 3.0
 
 
 def run(working: Working, now: datetime, spent: Callable[[], bool]) -> None:
     """Take steps until one needs the outside world, or time, or the end is reached."""
     for _ in range(PURE_STEPS_PER_PLAN):
-        if expire(working, now) and working.snapshot.state in ENDED:
+        if expire(working, now) and undo.is_over(working.snapshot):
             return
         position = working.snapshot.position
         if position is None:
@@ -80,7 +77,7 @@ def follow(working: Working, outcome: steps.Outcome, now: datetime) -> bool:
             _continue_as_new(working, next_input, now)
         case steps.Broken(error):
             _recover(working, error, now)
-    return working.snapshot.state not in ENDED
+    return not undo.is_over(working.snapshot)
 
 
 def _sleep(working: Working, until: datetime | None, reason: Reason) -> None:
@@ -89,7 +86,7 @@ def _sleep(working: Working, until: datetime | None, reason: Reason) -> None:
     position = snapshot.position
     if position and position.phase is Phase.BACKOFF and until is not None:
         rest = (until - position.started_at).total_seconds()
-        if rest <= REST_SECONDS and snapshot.state is State.RUNNING:
+        if rest <= retry.REST_SECONDS and snapshot.state is State.RUNNING:
             working.add(Rest(until))
             return
     if snapshot.state is State.RUNNING:
@@ -218,43 +215,12 @@ def _recover(working: Working, error: ErrorInfo, now: datetime) -> None:
 def _retry(
     working: Working, step: CompiledStep, position: Position, error: ErrorInfo, now: datetime
 ) -> bool:
-    policy = step.retry
-    if policy is None or not error.retryable or not policy.applies_to(error.code):
+    again = retry.next_attempt(step.retry, working.snapshot.execution_id, position, error, now)
+    if again is None:
         return False
-    if position.attempt - position.spent >= policy.max_attempts:
-        return False
-    delay = _delay(policy, working.snapshot.execution_id, position, error)
-    if policy.budget is not None and now + delay > position.first_at + policy.budget:
-        return False
-    working.move(
-        replace(
-            position,
-            phase=Phase.BACKOFF,
-            attempt=position.attempt + 1,
-            started_at=now,
-            entered_at=position.first_at,
-            wait_until=now + delay,
-        )
-    )
+    working.move(again)
     working.origin = None
     return True
-
-
-def _delay(
-    policy: RetryPolicy, execution_id: int, position: Position, error: ErrorInfo
-) -> timedelta:
-    """Exponential, capped, less a share that is the same however often this is planned."""
-    seconds = policy.initial_interval.total_seconds() * policy.backoff ** (
-        position.attempt - position.spent - 1
-    )
-    seconds = min(seconds, policy.max_interval.total_seconds())
-    seed = f"{execution_id}-{position.seq}-{position.attempt}".encode()
-    share = int.from_bytes(hashlib.sha256(seed).digest()[:8]) / 2**64
-    seconds -= seconds * policy.jitter * share
-    asked = error.details.get("retry_after_seconds")
-    if isinstance(asked, (int, float)) and asked > seconds:
-        seconds = min(float(asked), 86_400.0)
-    return timedelta(seconds=seconds)
 
 
 def _catch(working: Working, clause: CatchClause, error: ErrorInfo, now: datetime) -> None:
@@ -297,6 +263,8 @@ def _deadline(snapshot: Snapshot) -> datetime | None:
 
 def wakes_at(snapshot: Snapshot) -> datetime | None:
     """When a waiting execution has something to do, if time alone can say so."""
+    if snapshot.undo is not None:
+        return undo.wakes_at(snapshot)
     position = snapshot.position
     return _soonest(position.wait_until if position else None, _deadline(snapshot))
 
@@ -379,13 +347,19 @@ def _result(snapshot: Snapshot, now: datetime) -> Payload:
 
 
 def end_failed(working: Working, error: ErrorInfo) -> None:
-    """The execution fails with this error, and stands where that began: a retry goes on there."""
+    """The execution fails with this error, and stands where that began: a retry goes on there.
+
+    One that undoes what it did does that first.
+    """
     snapshot = working.snapshot
-    if snapshot.state in ENDED:
+    if undo.is_over(snapshot):
         return
     if working.origin is not None:
         position, snapshot.frames = working.origin
         working.move(position)
+    if undo.is_wanted(snapshot):
+        undo.begin(working, Undo(State.FAILED, ENGINE, error=error.as_dict()))
+        return
     working.transit(State.FAILED, error.code, ENGINE)
     working.add(Finish(error=error))
 

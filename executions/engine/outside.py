@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from executions.engine import flow, steps
+from executions.engine import flow, steps, undo
 from executions.engine.commands import Close, Closing, Open
 from executions.engine.errors import EngineError, ErrorInfo
 from executions.engine.events import Delivered
@@ -99,7 +99,7 @@ def note_closed(working: Working, before: Snapshot) -> None:
 def _open(snapshot: Snapshot) -> tuple[str, int, int] | None:
     """The wait that others may know of; an execution that has failed there has none."""
     position = snapshot.position
-    if snapshot.state in ENDED or position is None or position.phase is not Phase.OUTSIDE:
+    if undo.is_over(snapshot) or position is None or position.phase is not Phase.OUTSIDE:
         return None
     return position.step_id, position.seq, position.attempt
 

@@ -20,6 +20,7 @@ from executions.engine import (
     parallels,  # noqa: F401
     signals,  # noqa: F401
     steps,
+    undo,
     wishes,
 )
 from executions.engine.commands import Block, Closing, Command, Finish, SetControl, Yield
@@ -41,10 +42,11 @@ from executions.engine.events import (
     Continued,
     Delivered,
     Event,
+    Surveyed,
     Told,
     Verb,
 )
-from executions.engine.snapshot import WITH_CHILDREN, Phase, Snapshot
+from executions.engine.snapshot import WITH_CHILDREN, Phase, Snapshot, Undo
 from executions.engine.states import ENDED, Reason, State
 from executions.engine.working import Working
 
@@ -75,15 +77,16 @@ def plan(
     """
     working = Working(snapshot)
     try:
-        _HANDLERS[type(event)](working, event, now, spent)
+        handle = _HANDLERS[type(event)] if snapshot.undo is None else undo.on_event
+        handle(working, event, now, spent)
     except EngineError as error:
         # What an event's own handling can't place at a step ends the execution with its reason.
+        if snapshot.undo is not None:
+            _give_up(working := Working(snapshot), error.info)
         flow.end_failed(working, error.info)
     except Exception as error:  # noqa: BLE001 - total: a defect of ours must end one run, not a worker
         working = Working(snapshot)
-        flow.end_failed(
-            working, ErrorInfo(ENGINE_INTERNAL, f"The engine failed to plan: {error!r}.")
-        )
+        _give_up(working, ErrorInfo(ENGINE_INTERNAL, f"The engine failed to plan: {error!r}."))
     outside.note_closed(working, snapshot)
     _note_control(working, snapshot)
     return Plan(tuple(working.commands), working.snapshot)
@@ -108,12 +111,23 @@ def _control(snapshot: Snapshot) -> SetControl:
         base=position.base if position else 0,
         spent=position.spent if position else 0,
         deadline=snapshot.deadline,
+        undo=snapshot.undo,
     )
 
 
 def abort(snapshot: Snapshot, error: ErrorInfo, now: datetime) -> Plan:
-    """End an execution that can't go on for a reason outside its definition."""
+    """End an execution that can't go on for a reason outside its definition.
+
+    One that is undoing what it did leaves the compensation that it is at, and goes on with others.
+    """
     working = Working(snapshot)
+    if snapshot.undo is not None:
+        if undo.has_begun(snapshot):
+            undo.lose(working, now, error)
+        else:
+            _give_up(working, error)
+        _note_control(working, snapshot)
+        return Plan(tuple(working.commands), working.snapshot)
     position = snapshot.position
     step = snapshot.definition.steps.get(position.step_id) if position else None
     if position and step and position.phase is Phase.CALL:
@@ -124,7 +138,16 @@ def abort(snapshot: Snapshot, error: ErrorInfo, now: datetime) -> Plan:
         children.tell(working, position, Verb.CANCEL, flow.ENGINE, reason)
     flow.end_failed(working, error)
     outside.note_closed(working, snapshot)
+    _note_control(working, snapshot)
     return Plan(tuple(working.commands), working.snapshot)
+
+
+def _give_up(working: Working, error: ErrorInfo) -> None:
+    """End it here and now, with nothing undone from here on."""
+    if working.snapshot.state not in ENDED:
+        working.snapshot.undo = None
+        working.transit(State.FAILED, error.code, flow.ENGINE)
+        working.add(Finish(error=error))
 
 
 def _on_claimed(working: Working, event: Claimed, now: datetime, spent: Callable[[], bool]) -> None:
@@ -169,7 +192,7 @@ def _on_claimed(working: Working, event: Claimed, now: datetime, spent: Callable
         return
     elif state in ENDED:
         return
-    if working.snapshot.state not in ENDED:
+    if not undo.is_over(working.snapshot):
         flow.run(working, now, spent)
 
 
@@ -201,6 +224,9 @@ def _on_asked(working: Working, event: Asked, now: datetime, spent: Callable[[],
     if event.verb is Verb.CANCEL:
         working.closing = Closing.CANCELLED
         steps.abandon(working, now)
+        if event.compensate and working.snapshot.outer is None and working.snapshot.entered:
+            undo.begin(working, Undo(State.CANCELLED, event.actor, event.reason))
+            return
         working.transit(State.CANCELLED, event.reason, event.actor)
         working.move(None)
         working.add(Finish())
@@ -217,7 +243,7 @@ def _on_asked(working: Working, event: Asked, now: datetime, spent: Callable[[],
         wishes.retry(working, now)
     elif event.verb is Verb.SKIP and wishes.can_skip(working.snapshot, event):
         wishes.skip(working, event, now)
-        if working.snapshot.state not in ENDED:
+        if not undo.is_over(working.snapshot):
             _stay(working)
     else:
         _stay(working)
@@ -240,7 +266,7 @@ def _on_delivered(
     if snapshot.state in (State.PAUSED, State.RESUMED):
         # It is taken in now; what follows from it comes once somebody goes on.
         outside.settle(working, outcome, now)
-        if snapshot.state not in ENDED:
+        if not undo.is_over(snapshot):
             _stay(working)
         return
     if snapshot.state is State.WAITING:
@@ -318,7 +344,7 @@ def _end_call(
     if position is None or position.phase is not Phase.CALL:
         return
     if isinstance(event, CallFailed) and flow.expire(working, now):
-        if working.snapshot.state not in ENDED:
+        if not undo.is_over(working.snapshot):
             flow.run(working, now, spent)
         return
     step = working.snapshot.definition.steps[position.step_id]
@@ -349,4 +375,6 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ChildrenEnded: _on_children_ended,
     ChildrenFailing: _on_children_decided,
     ChildrenEnough: _on_children_decided,
+    # Read for an undo that is over.
+    Surveyed: _on_told,
 }

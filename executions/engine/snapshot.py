@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from executions.engine.states import State, StepState
-from workflows.definition.compiled import CompiledDefinition, CompiledScope
+from workflows.definition.compiled import CompiledDefinition, CompiledScope, RetryPolicy
 
 
 class Phase(StrEnum):
@@ -27,6 +27,12 @@ class Phase(StrEnum):
     OUTSIDE = "outside"  # it waits for news from outside, until `wait_until` if that is given
     SKIPPED = "skipped"  # somebody had it skipped; the step after it is next
     RESULT = "result"  # it ended the execution; what that comes to is next
+    UNDO = "undo"  # its compensation is next to be called
+    UNDO_CALL = "undo_call"  # that is being called, or may have been when a worker died
+    UNDO_BACKOFF = "undo_backoff"  # that failed; at `wait_until` its next attempt begins
+
+
+UNDO_PHASES = frozenset({Phase.UNDO, Phase.UNDO_CALL, Phase.UNDO_BACKOFF})
 
 
 WITH_CHILDREN = frozenset({Phase.CHILDREN, Phase.STOPPING})
@@ -106,6 +112,44 @@ class Outer:
     caught: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class UndoItem:
+    """A compensation that is to be called.
+
+    id: of its row. execution_id, seq: which step it undoes, of this execution or of one below it.
+    params: as they were rendered when the step completed. timeout: of one attempt.
+    """
+
+    id: int
+    execution_id: int
+    seq: int
+    step_id: str
+    name: str
+    action: str
+    params: Any
+    retry: RetryPolicy | None
+    timeout: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """That an execution is undoing what it has done, and how it is to end afterwards.
+
+    target: FAILED with `error`, or CANCELLED for `reason` by `actor`. current: id of the row whose
+    compensation is or was being called; action: what that calls. by_hand: it had ended before, so
+    nobody is waiting to hear of its end. stopped: somebody has had enough; the rest is left.
+    """
+
+    target: State
+    actor: str
+    reason: str = ""
+    error: Mapping[str, Any] | None = None
+    current: int = 0
+    action: str = ""
+    by_hand: bool = False
+    stopped: bool = False
+
+
 @dataclass(slots=True)
 class Snapshot:
     """Everything that the next decision may depend on. `plan` reads it, `advance` changes it."""
@@ -136,6 +180,9 @@ class Snapshot:
     item_names: Mapping[str, Any] = field(default_factory=dict)  # what enclosing maps bind
     generation: int = 0  # of the children made last
     wants_slot: bool = False  # it may not go on before it has a slot of its concurrency key
+    undo: Undo | None = None
+    # What was found to be undone next; read anew by every owner.
+    undo_items: tuple[UndoItem, ...] = ()
 
     @property
     def scope(self) -> CompiledScope:

@@ -46,6 +46,13 @@ class Reason(StrEnum):
     OPERATOR = "operator"
     DONE = "done"
     CONTINUED = "continued"
+    COMPENSATING = "compensating"
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
+
+
+# An execution that has ended for one of these has been undone, as far as that went.
+UNDONE = frozenset({Reason.COMPENSATED, Reason.COMPENSATION_FAILED})
 
 
 class StepState(StrEnum):
@@ -62,6 +69,15 @@ class StepState(StrEnum):
 STEP_ENDED = frozenset(
     {StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED}
 )
+
+
+class UndoState(StrEnum):
+    """What has become of a compensation."""
+
+    PENDING = "pending"  # nobody has asked for it, or it is on its way
+    DONE = "done"
+    FAILED = "failed"  # its last attempt failed
+    LEFT = "left"  # it can't be called, or may have been by a worker that died
 
 
 class Facts(Protocol):
@@ -139,7 +155,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     *_moves("resume", (State.PAUSED,), State.RESUMED, ANY, CONTROL),
     *_moves("proceed", (State.RESUMED,), State.RUNNING),
     *_moves("retry", (State.FAILED,), State.RESUMED, UNOWNED, CONTROL),
-    *_moves("compensate", (State.FAILED,), State.RUNNING),
+    *_moves("compensate", (State.FAILED,), State.RUNNING, UNOWNED, CONTROL),
     *_moves("give_up", (State.FAILED,), State.CANCELLED, UNOWNED, CONTROL),
 )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from executions.engine import promises
 from executions.engine.commands import Call, RecordStep, SetVariables, TellChildren
 from executions.engine.errors import (
     CHOICE_NO_MATCH,
@@ -193,6 +194,7 @@ def complete(
             working.set_fact(position.step_id, before)
         return fail(working, step, position, error.info, now, params=params, output=output, log=log)
     record = _row(step, position, StepState.COMPLETED, now, params, output, log=log)
+    record = promises.keep(working, step, position, variables, record)
     working.record(record, is_output=is_output)
     if variables is not None:
         working.set_variables(variables)

@@ -7,13 +7,16 @@ from executions.models.history import LogLine, StateTransition, StepExecution
 from executions.models.inbox import InboxMessage
 from executions.models.signals import Signal, SignalWait
 from executions.models.state import DurableValue
+from executions.models.undoing import Compensation, ErrorStart
 from executions.models.worker import Worker
 
 __all__ = [
     "ENDED_VALUES",
     "BulkCall",
     "Callback",
+    "Compensation",
     "DurableValue",
+    "ErrorStart",
     "Execution",
     "InboxMessage",
     "Kind",

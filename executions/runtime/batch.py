@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from executions.engine.states import State
-from executions.runtime import children_sql, prepared, slots_sql
+from executions.runtime import children_sql, prepared, slots_sql, undo_sql
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.outside_sql import KINDS
 
@@ -44,6 +44,7 @@ def batch(checkpoints: list[Checkpoint], *, waits: bool = True) -> tuple[str, di
     if any(_is_planned(each) for each in checkpoints):
         parts.append(prepared.PLANNED)
         _add_outside(checkpoints, parts, parameters)
+        _add_undoing(checkpoints, parts, parameters)
         _add_children(checkpoints, parts, parameters)
         # After all that locks rows: whoever holds the lock of a key waits for no row.
         if waits and (slots := sorted({each.slot_key for each in checkpoints if each.slot_key})):
@@ -56,7 +57,8 @@ def _is_planned(each: Checkpoint) -> bool:
     """Whether it has more to write than what every checkpoint has."""
     outside = each.opens or each.closes or each.rejects
     children = each.spawn or each.follows or each.tell or each.ends
-    return bool(outside or children or each.slot_key)
+    undoing = each.promises or each.settles or each.owes
+    return bool(outside or children or undoing or each.slot_key)
 
 
 def ids_to_lock(checkpoints: list[Checkpoint]) -> list[int]:
@@ -76,6 +78,19 @@ def _add_outside(
             if rows:
                 parts.append(getattr(kind, what).replace("%(rows)s", f"%({what}_{name})s"))
                 parameters[f"{what}_{name}"] = _dump(rows)
+
+
+def _add_undoing(
+    checkpoints: list[Checkpoint], parts: list[str], parameters: dict[str, Any]
+) -> None:
+    """Compensations that are promised and settled, and starts that failures owe."""
+    for name, sql in (("promises", undo_sql.PROMISE), ("settles", undo_sql.SETTLE)):
+        if rows := [row for each in checkpoints for row in getattr(each, name)]:
+            parts.append(sql)
+            parameters[name] = _dump(rows)
+    if owes := [each.owes for each in checkpoints if each.owes]:
+        parts.append(undo_sql.OWE)
+        parameters["owes"] = _dump(owes)
 
 
 def _add_children(

@@ -10,19 +10,24 @@ from typing import Any
 import orjson
 
 from executions.engine.commands import (
+    Because,
     Block,
     Call,
+    CallUndo,
     Close,
     Closing,
     Command,
     Finish,
     Open,
+    Promise,
     RecordStep,
     Reject,
     Rest,
     SetControl,
+    Settle,
     SetVariables,
     Spawn,
+    Survey,
     TellChildren,
     Transit,
     WriteLog,
@@ -32,13 +37,13 @@ from executions.engine.events import Verb
 from executions.engine.payload import Payload
 from executions.engine.slots import Slot
 from executions.engine.snapshot import Position, Snapshot
-from executions.engine.states import ENDED, Reason, State, is_legal
+from executions.engine.states import ENDED, Reason, State, UndoState, is_legal
 from executions.hidden.veil import Veil
 from executions.runtime import veiling
 from executions.runtime.control import control_to_json
 from workflows.definition.redaction import Place
 
-Directive = Call | Yield | Rest | Block | Finish
+Directive = Call | CallUndo | Survey | Yield | Rest | Block | Finish
 
 MAX_REASON_CHARS = 200
 MAX_ACTOR_CHARS = 200
@@ -83,6 +88,11 @@ class Checkpoint:
     rejects: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     # A wait for news has ended by time, so all news up to now must have been heard.
     heeds: bool = False
+    # How steps are undone that completed here, and what came of undoing others.
+    promises: list[dict[str, Any]] = field(default_factory=list)
+    settles: list[dict[str, Any]] = field(default_factory=list)
+    # The start of the workflow that hears of this failure.
+    owes: dict[str, Any] | None = None
     # The execution that continues this one, by its id and the next input.
     follows: dict[str, Any] | None = None
     # The parent's id, step and generation, if this ends a child.
@@ -137,6 +147,12 @@ def build(
                 _add_log(checkpoint, command, counters, veil)
             case Open() | Close() | Reject():
                 _add_outside(checkpoint, command, veil)
+            case Promise():
+                checkpoint.promises.append(_promise_row(after.execution_id, command, veil))
+            case Settle():
+                checkpoint.settles.append(_settle_row(after.execution_id, command, veil))
+            case Because(reason):
+                row["reason"] = reason
             case SetVariables():
                 row["variables"] = veiling.variables(veil, command)
             case SetControl():
@@ -148,21 +164,14 @@ def build(
                 _add_tell(checkpoint, command, veil)
             case Transit():
                 _add_transition(checkpoint, command, counters, now, veil)
-            case Finish(output, error, next_input, next_slot):
-                if next_input is not None:
-                    follower = _follower(after.execution_id, next_input, next_slot, veil)
-                    checkpoint.follows = follower
-                row["ended_at"] = now
-                row["output"] = _fragment(veil.payload(output, veil.output)) if output else None
-                row["error"] = veiling.error(veil, error)
-                row["error_code"] = veil.mask(error.code)[:100] if error else ""
+            case Finish():
+                _finish(checkpoint, command, after, counters, now, veil)
+                checkpoint.ends = None if command.again else child_of
             case _:
                 pass
     row["transition_seq"] = counters.transition_seq
     row["log_seq"] = counters.log_seq
     row["seen_seq"] = counters.seen_seq
-    if after.state in ENDED:
-        checkpoint.ends = child_of
     if after.state is State.PAUSED and checkpoint.transitions:
         row["paused_at"] = now
     _note_slot(checkpoint, after, slot_key)
@@ -183,9 +192,34 @@ def _note_slot(checkpoint: Checkpoint, after: Snapshot, slot_key: str) -> None:
             row["reason"] = Reason.SLOT.value
 
 
+def _finish(
+    checkpoint: Checkpoint,
+    finish: Finish,
+    after: Snapshot,
+    counters: Counters,
+    now: datetime,
+    veil: Veil,
+) -> None:
+    row, error, output = checkpoint.row, finish.error, finish.output
+    if finish.next_input is not None:
+        follower = _follower(after.execution_id, finish.next_input, finish.next_slot, veil)
+        checkpoint.follows = follower
+    row["ended_at"] = now
+    row["output"] = _fragment(veil.payload(output, veil.output)) if output else None
+    row["error"] = veiling.error(veil, error)
+    row["error_code"] = veil.mask(error.code)[:100] if error else ""
+    workflow = after.definition.on_failure.workflow
+    if after.state is State.FAILED and workflow and after.outer is None and not finish.again:
+        checkpoint.owes = {
+            "execution_id": after.execution_id,
+            "seq": counters.transition_seq,
+            "workflow": workflow,
+        }
+
+
 def directive_of(commands: Sequence[Command]) -> Directive:
     """What to do once it is durable: the last word counts, an end is an end."""
-    found = [each for each in commands if isinstance(each, (Call, Yield, Rest, Block, Finish))]
+    found = [each for each in commands if isinstance(each, Directive)]
     for each in found:
         if isinstance(each, Finish):
             return each
@@ -242,6 +276,31 @@ def _step_row(execution_id: int, step: RecordStep, veil: Veil) -> dict[str, Any]
         "error": veiling.error(veil, step.error),
         "started_at": step.started_at,
         "ended_at": step.ended_at,
+    }
+
+
+def _promise_row(execution_id: int, promise: Promise, veil: Veil) -> dict[str, Any]:
+    return {
+        "execution_id": execution_id,
+        "seq": promise.seq,
+        "step_id": promise.step_id,
+        "name": promise.name,
+        "action": promise.action,
+        "params": _fragment(veil.payload(promise.params)),
+        "state": (UndoState.LEFT if promise.error else UndoState.PENDING).value,
+        "error": veiling.error(veil, promise.error),
+    }
+
+
+def _settle_row(execution_id: int, settle: Settle, veil: Veil) -> dict[str, Any]:
+    return {
+        "id": settle.id,
+        "state": settle.state.value,
+        "error": veiling.error(veil, settle.error),
+        "attempts": settle.attempts,
+        "done_by": execution_id,
+        "seq": settle.seq,
+        "at": settle.at,
     }
 
 

@@ -204,7 +204,14 @@ def _event(kind: str, said: dict[str, Any], actor: str) -> Asked | Told | Delive
         return Told()
     if kind in DELIVERIES:
         return Delivered(kind, said["seq"], said["attempt"], said["data"], actor)
-    return Asked(Verb(kind), actor, said.get("reason", ""), said.get("seq", 0), said.get("output"))
+    return Asked(
+        Verb(kind),
+        actor,
+        said.get("reason", ""),
+        said.get("seq", 0),
+        said.get("output"),
+        bool(said.get("compensate")),
+    )
 
 
 def read_children(parent: int, step: str, base: int, veil: Veil) -> ChildrenEnded:
@@ -256,6 +263,7 @@ def _claim(row: Row) -> Claim:
         scope_id=_scope_id(row),
         generation=row.children_generation,
         wants_slot=bool(row.slot_key) and not row.slot_held,
+        undo=control.undo,
     )
     return _new_claim(row, snapshot, veil, broken)
 

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 
 from autopilot.common.database_time import database_now
 from executions import slots
+from executions.failing import start_owed
 from executions.models import Execution, Worker
 from executions.querysets import ExecutionQuerySet
 from executions.runtime import dispatch, matching
@@ -114,6 +115,7 @@ class Clock:
         now = database_now()
         queues = self._free_workers(now)
         self._sweep_slots(now)
+        start_owed()
         queues |= self._due(now)
         queues |= self._match(now)
         for queue in sorted(queues):

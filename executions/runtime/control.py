@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from executions.engine.commands import SetControl
-from executions.engine.snapshot import Frame, Part, Phase, Position
+from executions.engine.snapshot import Frame, Part, Phase, Position, Undo
+from executions.engine.states import State
 
 Write = Callable[[Any, str], Any]
 
@@ -27,6 +28,7 @@ class Control:
     generation: int = 0
     base: int = 0
     spent: int = 0
+    undo: Undo | None = None
 
 
 NOWHERE = Control()
@@ -51,6 +53,8 @@ def control_to_json(command: SetControl, write: Write) -> dict[str, Any]:
         document["base"] = command.base
     if command.spent:
         document["spent"] = command.spent
+    if command.undo is not None:
+        document["undo"] = undo_to_json(command.undo, write)
     return document
 
 
@@ -66,7 +70,28 @@ def control_from_json(document: Mapping[str, Any] | None) -> Control:
         generation=document.get("generation", 0),
         base=document.get("base", 0),
         spent=document.get("spent", 0),
+        undo=_undo_from_json(document.get("undo")),
     )
+
+
+def undo_to_json(undo: Undo, write: Write) -> dict[str, Any]:
+    """That an execution is undoing what it did, as part of the document."""
+    return {
+        "target": undo.target.value,
+        "actor": undo.actor,
+        "reason": write(undo.reason, ""),
+        "error": error_to_json(undo.error, write) if undo.error is not None else None,
+        "current": undo.current,
+        "action": undo.action,
+        "by_hand": undo.by_hand,
+        "stopped": undo.stopped,
+    }
+
+
+def _undo_from_json(document: Mapping[str, Any] | None) -> Undo | None:
+    if document is None:
+        return None
+    return Undo(**{**document, "target": State(document["target"])})
 
 
 def error_to_json(error: Mapping[str, Any], write: Write) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import errors as pg
 
-from executions.engine.events import SIGNAL, ChildrenEnded
+from executions.engine.events import SIGNAL, ChildrenEnded, Surveyed
 from executions.hidden.veil import Veil
 from executions.runtime import prepared, statements
 from executions.runtime.batch import batch, ids_to_lock
@@ -37,6 +37,7 @@ from executions.runtime.faults import fault
 from executions.runtime.matching import Woken, match_waits
 from executions.runtime.outers import Outers
 from executions.runtime.rows import cursor
+from executions.runtime.undoing import survey
 
 log = structlog.get_logger(__name__)
 
@@ -166,6 +167,11 @@ class Ledger:
     async def children(self, execution_id: int, step: str, base: int, veil: Veil) -> ChildrenEnded:
         """What the children of a step came to; all have ended. The veil learns from it."""
         run = partial(read_children, execution_id, step, base, veil)
+        return await self._ask(lambda: self._again(run))
+
+    async def survey(self, execution_id: int, current: int, veil: Veil) -> Surveyed:
+        """What the execution has to undo, the one first that it may be calling already."""
+        run = partial(survey, execution_id, current, veil)
         return await self._ask(lambda: self._again(run))
 
     async def release(self, held: Sequence[Held]) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,10 +21,11 @@ from django.db import connections
 
 from autopilot.common import clock
 from autopilot.common.crypto import Undecipherable
-from executions.engine.commands import Call
+from executions.engine.commands import Call, CallUndo
 from executions.engine.errors import (
     ACTION_CRASHED,
     ACTION_UNKNOWN,
+    COMPENSATION_PENDING,
     EXPRESSION,
     LIMIT_INPUT,
     SEALED_UNREADABLE,
@@ -35,7 +37,7 @@ from executions.engine.errors import (
 from executions.engine.events import CallFailed, CallPending, CallSucceeded, LogRecord
 from executions.engine.flow import deadline_of
 from executions.engine.payload import NULL, Payload, encode
-from executions.engine.snapshot import Position, Snapshot, scope_of
+from executions.engine.snapshot import Position, Snapshot, UndoItem, scope_of
 from executions.hidden.crashes import log_crash
 from executions.hidden.marks import may_be_hidden
 from executions.hidden.veil import Veil
@@ -98,6 +100,23 @@ def _seconds_for(snapshot: Snapshot, step: CompiledStep) -> float:
     return max(0.0, min(seconds, left))
 
 
+_NOT_DONE = (
+    "The action hands its work over and waits for a call from elsewhere; what undoes a step has to "
+    "be done when it returns."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What one call is told about itself, and how long it may take, and be silent."""
+
+    key: str
+    place: Place
+    step: str
+    seconds: float
+    silence: timedelta | None = None
+
+
 class Performer:
     """Calls actions for the executions of one process."""
 
@@ -130,6 +149,14 @@ class Performer:
             return True
         return action.can_repeat(params)
 
+    def can_repeat_undo(self, item: UndoItem) -> bool:
+        """Whether this compensation may be called again, if it may have been called before."""
+        try:
+            action, params = _resolve(item.action, _undo_params(item))
+        except EngineError:
+            return True
+        return action.can_repeat(params)
+
     async def perform(
         self, snapshot: Snapshot, call: Call, veil: Veil | None = None
     ) -> CallSucceeded | CallFailed | CallPending:
@@ -154,7 +181,14 @@ class Performer:
         try:
             params = self._params(snapshot, step, config, position)
             action, valid = _resolve(config.action, params)
-            value = await self._call(action, valid, snapshot, step, call, step_log, veil)
+            bounds = _Bounds(
+                key=f"{snapshot.execution_id}-{step.id}-{position.seq}",
+                place=Place(snapshot.execution_id, position.seq, position.attempt),
+                step=step.id,
+                seconds=_seconds_for(snapshot, step),
+                silence=step.heartbeat,
+            )
+            value = await self._call(action, valid, bounds, step_log, veil)
             if isinstance(value, Pending):
                 task_name = f"The task of step `{step.id}`"
                 task = encode(value.payload, limit=limit, what=task_name)
@@ -162,6 +196,43 @@ class Performer:
                 return CallPending(params, value.queue, task, _records(step_log))
             output = _revealed(encode(value, limit=limit, what=what), veil, limit, what)
             veil.learn_at(output.value, veil.redaction.steps.get(step.id))
+        except EngineError as error:
+            return CallFailed(error.info, params, _records(step_log))
+        finally:
+            step_log.speak(veil.mask, veil.masked)
+        return CallSucceeded(output, params, _records(step_log))
+
+    async def undo(
+        self, snapshot: Snapshot, call: CallUndo, veil: Veil
+    ) -> CallSucceeded | CallFailed:
+        """Call a compensation. Raises only asyncio.CancelledError.
+
+        Its idempotency key is that of the step with `-undo`, also when it is called again by hand.
+        """
+        item, attempt = call.item, call.position.attempt
+        params = NULL
+        step_log = StepLog(
+            speaks_at_once=not veil.is_needed,
+            execution_id=snapshot.execution_id,
+            step=item.step_id,
+            attempt=attempt,
+        )
+        seconds: float = settings.AUTOPILOT["STEP_TIMEOUT_SECONDS"]
+        bounds = _Bounds(
+            key=f"{item.execution_id}-{item.step_id}-{item.seq}-undo",
+            place=Place(snapshot.execution_id, call.position.seq, attempt),
+            step=item.step_id,
+            seconds=item.timeout.total_seconds() if item.timeout else seconds,
+        )
+        try:
+            params = _undo_params(item)
+            action, valid = _resolve(item.action, params)
+            value = await self._call(action, valid, bounds, step_log, veil)
+            if isinstance(value, Pending):
+                raise EngineError(ErrorInfo(COMPENSATION_PENDING, _NOT_DONE))
+            what = f"The output of what undoes step `{item.step_id}`"
+            limit = snapshot.max_output_bytes
+            output = _revealed(encode(value, limit=limit, what=what), veil, limit, what)
         except EngineError as error:
             return CallFailed(error.info, params, _records(step_log))
         finally:
@@ -188,26 +259,22 @@ class Performer:
         self,
         action: Action,
         params: Any,
-        snapshot: Snapshot,
-        step: CompiledStep,
-        call: Call,
+        bounds: _Bounds,
         step_log: StepLog,
         veil: Veil,
     ) -> Any:
-        watch = Watch(_seconds_for(snapshot, step), step.heartbeat)
+        watch = Watch(bounds.seconds, bounds.silence)
         cancelled = threading.Event()
         left: list[Future[Any]] = []
-        position = call.position
-        place = Place(snapshot.execution_id, position.seq, position.attempt)
         context = Context(
-            idempotency_key=f"{snapshot.execution_id}-{step.id}-{call.position.seq}",
-            execution_id=snapshot.execution_id,
-            step=step.id,
-            attempt=call.position.attempt,
+            idempotency_key=bounds.key,
+            execution_id=bounds.place.execution_id,
+            step=bounds.step,
+            attempt=bounds.place.attempt,
             log=step_log,
             is_cancelled=cancelled.is_set,
             heartbeat=watch.beat,
-            callback=lambda: make_token(place),
+            callback=lambda: make_token(bounds.place),
             callback_base=settings.AUTOPILOT["PUBLIC_URL"],
             conceal=veil.conceal,
         )
@@ -232,7 +299,7 @@ class Performer:
                 runs_on = any(not each.done() for each in left) and not action.can_repeat(params)
                 raise EngineError(watch.error(runs_on=runs_on)) from None
             # An action is somebody else's code: SystemExit from it must not end the worker.
-            log_crash(log, "action.crashed", error, veil, action=action.name, step=step.id)
+            log_crash(log, "action.crashed", error, veil, action=action.name, step=bounds.step)
             message = f"The action raised {type(error).__name__}: {error}"
             raise EngineError(
                 _storable(ErrorInfo(ACTION_CRASHED, message[:2000]), retryable=True)
@@ -258,6 +325,16 @@ class Performer:
     def close(self) -> None:
         """Take no more work; what still runs is left to end by itself."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _undo_params(item: UndoItem) -> Payload:
+    return encode(
+        item.params,
+        limit=settings.AUTOPILOT["MAX_INPUT_BYTES"],
+        what=f"What undoes step `{item.step_id}`",
+        code=VALIDATION_INPUT,
+        size_code=LIMIT_INPUT,
+    )
 
 
 def _resolve(name: str, params: Payload) -> tuple[Action, Any]:

@@ -15,7 +15,8 @@ import structlog
 
 from autopilot.common import clock
 from autopilot.common.crypto import NoEncryptionKey
-from executions.engine.commands import Block, Call, Command, Finish, Rest, Yield
+from executions.engine import undo
+from executions.engine.commands import Block, Call, CallUndo, Command, Finish, Rest, Survey, Yield
 from executions.engine.errors import SEALED_UNREADABLE, VALIDATION_OUTPUT, WORKER_LOST, ErrorInfo
 from executions.engine.events import (
     CALLBACK,
@@ -26,6 +27,7 @@ from executions.engine.events import (
     Continued,
     Delivered,
     Event,
+    Surveyed,
     Told,
     Verb,
 )
@@ -85,6 +87,8 @@ class Runner:
         self._read_seq = claim.messages[-1].seq if claim.messages else claim.counters.seen_seq
         self._task: asyncio.Task[None] | None = None
         self._calling = False
+        # What undoes something is never cut off by a wish.
+        self._may_interrupt = True
         self._interrupted = False
         self._awake = asyncio.Event()
 
@@ -113,7 +117,11 @@ class Runner:
                 self._inbox.append(message)
         if self._inbox:
             self._awake.set()
-        if self._calling and any(_is_cancel(each.event) for each in self._inbox):
+        if (
+            self._calling
+            and self._may_interrupt
+            and any(_is_cancel(each.event) for each in self._inbox)
+        ):
             self._interrupt()
 
     def _interrupt(self) -> None:
@@ -147,21 +155,24 @@ class Runner:
         if self._claim.claims > LOST_AFTER_CLAIMS:
             message = f"{LOST_AFTER_CLAIMS} workers died or stalled while they ran this execution."
             return await self._abort(snapshot, ErrorInfo(WORKER_LOST, message))
+        if snapshot.state is State.RUNNING and undo.has_begun(snapshot):
+            news = await self._survey(snapshot, was_calling=True)
+            return await self._advance(snapshot, [news], take_inbox=False)
         if self._has_lost_call(snapshot):
             # Before any wish: after a pause nobody could tell any more that the call was lost.
             return await self._advance(snapshot, [Claimed(lost_call=True)], take_inbox=False)
         events: list[Event] = [*self._take_inbox(), Claimed()]
-        news = await self._news_of_children(snapshot)
-        if news is not None:
+        told = await self._news_of_children(snapshot)
+        if told is not None:
             # What has happened comes before what has not happened in time. Whoever is resumed has
             # to be running first, and its time limits are moved on by that.
-            events.insert(-1 if snapshot.state is State.WAITING else len(events), news)
+            events.insert(-1 if snapshot.state is State.WAITING else len(events), told)
         return await self._advance(snapshot, events, take_inbox=False)
 
     async def _news_of_children(self, snapshot: Snapshot) -> Event | None:
         """What the row says of its children; the message that woke it carries nothing."""
         position = snapshot.position
-        if position is None or position.phase not in WITH_CHILDREN:
+        if snapshot.undo is not None or position is None or position.phase not in WITH_CHILDREN:
             return None
         if not self._claim.children_open:
             news = await self._ledger.children(
@@ -180,6 +191,16 @@ class Runner:
             return False
         return not self._performer.can_repeat(snapshot, position)
 
+    async def _survey(self, snapshot: Snapshot, *, was_calling: bool = False) -> Surveyed:
+        """What there is to be undone. was_calling: by a worker that has died since."""
+        assert snapshot.undo is not None
+        current = snapshot.undo.current
+        found = await self._ledger.survey(self.execution_id, current, self._veil)
+        first = found.items[0] if found.items else None
+        if was_calling and first is not None and first.id == current:
+            return replace(found, lost=not self._performer.can_repeat_undo(first))
+        return found
+
     def _take_inbox(self) -> list[Event]:
         events: list[Event] = []
         while self._inbox:
@@ -193,11 +214,17 @@ class Runner:
         """Do what the durable plan asks for; None = it was interrupted."""
         if isinstance(directive, Rest):
             return await self._rest(directive.until)
-        if not isinstance(directive, Call):
+        if isinstance(directive, Survey):
+            return await self._survey(snapshot)
+        if not isinstance(directive, (Call, CallUndo)):
             await asyncio.sleep(0)
             return Continued()
         self._calling = True
+        self._may_interrupt = isinstance(directive, Call)
         try:
+            if isinstance(directive, CallUndo):
+                fault("runner.before_undo")
+                return await self._performer.undo(snapshot, directive, self._veil)
             fault("runner.before_call")
             return await self._performer.perform(snapshot, directive, self._veil)
         except asyncio.CancelledError:
@@ -318,7 +345,7 @@ def _is_cancel(event: Event) -> bool:
 
 def _changes_nothing(commands: Sequence[Command]) -> bool:
     """Whether all there is to do is to carry on: nothing to record, nobody to give up to."""
-    return all(isinstance(each, (Call, Yield, Rest)) for each in commands)
+    return all(isinstance(each, (Call, CallUndo, Survey, Yield, Rest)) for each in commands)
 
 
 def _plan_all(

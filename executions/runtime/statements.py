@@ -156,7 +156,7 @@ LOAD_STEPS = """
 SELECT DISTINCT ON (execution_id, step_id)
        execution_id, step_id, id, seq, type, state, output, error, attempt
   FROM executions_stepexecution
- WHERE execution_id = ANY(%(ids)s)
+ WHERE execution_id = ANY(%(ids)s) AND type <> 'compensation'
  ORDER BY execution_id, step_id, seq DESC, attempt DESC
 """
 
@@ -183,8 +183,9 @@ UPDATE executions_execution e
    SET owner_id = NULL,
        runnable_at = now(),
        claims = greatest(e.claims - mine.refund, 0),
-       current_phase = CASE WHEN mine.untouched AND e.current_phase = 'call'
-                            THEN 'enter' ELSE e.current_phase END
+       current_phase = CASE WHEN mine.untouched AND e.current_phase = 'call' THEN 'enter'
+                            WHEN mine.untouched AND e.current_phase = 'undo_call' THEN 'undo'
+                            ELSE e.current_phase END
   FROM mine
  WHERE e.id = mine.id
 RETURNING e.id

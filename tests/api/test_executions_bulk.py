@@ -136,6 +136,7 @@ def test_a_dry_run_says_what_would_be_touched(api: APIClient, slug: str):
             {"state": "initialized", "count": 1, "is_capped": False},
             {"state": "completed", "count": 1, "is_capped": False},
         ],
+        "undoing": None,
         "outcomes": {"done": 0, "pending": 0, "refused": 0},
         "results": [],
     }

@@ -210,3 +210,33 @@ async def secret(params: dict[str, Any], context: Context) -> Any:
             except ValueError as error:
                 raise RuntimeError(f"{quoted} is no number, nor is {params['unknown']}") from error
     return params.get("give")
+
+
+class Entry(BaseModel):
+    """What to write down; the first `fail` calls for it fail (-1: all of them)."""
+
+    what: str
+    file: str = ""
+    fail: int = 0
+    terminal: bool = False
+
+
+def _write_down(params: Entry) -> dict[str, Any]:
+    file = Path(params.file or os.environ["PROBE_FILE"])
+    lines = file.read_text().splitlines() if file.exists() else []
+    with file.open("a") as opened:
+        opened.write(f"{params.what}\n")
+    if params.fail < 0 or lines.count(params.what) < params.fail:
+        kind = TerminalActionError if params.terminal else ActionError
+        raise kind("Refused", f"{params.what} is refused.")
+    return {"id": params.what}
+
+
+@action("probe.write", schema=Entry, idempotent=True)
+async def write(params: Entry, context: Context) -> dict[str, Any]:
+    return _write_down(params)
+
+
+@action("probe.write_once", schema=Entry, idempotent=False)
+async def write_once(params: Entry, context: Context) -> dict[str, Any]:
+    return _write_down(params)

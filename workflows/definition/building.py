@@ -9,7 +9,7 @@ from typing import Any
 
 from workflows.definition import program as c
 from workflows.definition import steps as models
-from workflows.definition.document import Concurrency, Defaults, Document
+from workflows.definition.document import Concurrency, Defaults, Document, ErrorWorkflow
 from workflows.definition.expressions import compile_expression
 from workflows.definition.fields import StepType, is_template
 from workflows.definition.graph import resolve_target, successor
@@ -22,6 +22,8 @@ Scopes = Mapping[str, c.CompiledScope]
 
 # What can fail by the outside, so that the same again may do better.
 _RETRIED_BY_DEFAULT = (StepType.ACTION, StepType.GROUP, StepType.MAP, StepType.PARALLEL)
+# What is to be undone is worth more tries than what is to be done: nobody does it otherwise.
+UNDO_RETRY = models.Retry(max_attempts=5)
 
 
 def build(document: dict[str, Any]) -> c.CompiledDefinition:
@@ -44,6 +46,7 @@ def build(document: dict[str, Any]) -> c.CompiledDefinition:
         scopes=MappingProxyType(scopes),
         steps=MappingProxyType(steps),
         concurrency=_concurrency(model.concurrency),
+        on_failure=_on_failure(model.on_failure),
     )
 
 
@@ -53,6 +56,12 @@ def _concurrency(model: Concurrency | None) -> c.ConcurrencyRule | None:
     return c.ConcurrencyRule(
         key=compile_expression(model.key), limit=model.limit, on_limit=model.on_limit
     )
+
+
+def _on_failure(value: str | ErrorWorkflow | None) -> c.OnFailure:
+    if isinstance(value, ErrorWorkflow):
+        return c.OnFailure(compensate=value.compensate, workflow=value.workflow)
+    return c.OnFailure(compensate=value is not None)
 
 
 def _schema(schema: dict[str, Any] | bool | None) -> PayloadSchema | None:
@@ -87,6 +96,16 @@ def _build_step(step: Step, defaults: Defaults, scopes: Scopes) -> c.CompiledSte
         catch=tuple(_catch(entry) for entry in model.catch or ()),
         next=successor(step),
         config=_BUILDERS[type(model)](model, step, scopes),
+        compensate=None if model.compensate is None else _compensation(model.compensate),
+    )
+
+
+def _compensation(model: models.Compensation) -> c.Compensation:
+    return c.Compensation(
+        action=model.action,
+        params=compile_template(model.with_ or {}),
+        retry=_retry(model.retry or UNDO_RETRY),
+        timeout=model.timeout,
     )
 
 

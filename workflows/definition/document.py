@@ -48,14 +48,21 @@ class ErrorWorkflow(Model):
     """The workflow that is started when an execution fails."""
 
     workflow: Slug = Field(description="Slug of the workflow.")
+    compensate: bool = Field(
+        default=False, description="Whether what was done is undone before that."
+    )
 
 
 def _on_failure(value: object) -> str | ErrorWorkflow:
     if value == "compensate":
         return "compensate"
-    if isinstance(value, dict) and set(value) == {"workflow"}:
+    if isinstance(value, dict) and {"workflow"} <= set(value) <= {"workflow", "compensate"}:
         return ErrorWorkflow.model_validate(value)
-    raise refuse("field.on_failure", 'Expected "compensate" or {"workflow": "<slug>"}.')
+    raise refuse(
+        "field.on_failure",
+        'Expected "compensate", {"workflow": "<slug>"}, or both: '
+        '{"workflow": "<slug>", "compensate": true}.',
+    )
 
 
 OnFailure = Annotated[
@@ -67,7 +74,10 @@ OnFailure = Annotated[
                 {"const": "compensate"},
                 {
                     "type": "object",
-                    "properties": {"workflow": {"type": "string"}},
+                    "properties": {
+                        "workflow": {"type": "string"},
+                        "compensate": {"type": "boolean"},
+                    },
                     "required": ["workflow"],
                     "additionalProperties": False,
                 },

@@ -15,6 +15,9 @@ def find_placement_problems(outline: Outline) -> Iterator[Problem]:
         if step.raw.get("heartbeat") is not None and step.type != "action":
             message = "Only an action can give a heartbeat; remove it, or set a timeout."
             yield Problem(join(step.path, "heartbeat"), "step.heartbeat_not_action", message)
+        if step.raw.get("compensate") is not None and step.type == "fail":
+            message = "A step that fails has done nothing that could be undone; remove this."
+            yield Problem(join(step.path, "compensate"), "step.compensate_fail", message)
         yield from _catch_problems(step)
         if step.type == "succeed" and step.config.get("continue_as_new") is not None:
             yield from _continue_problems(step)

@@ -202,6 +202,30 @@ StepConfig = (
 
 
 @dataclass(frozen=True, slots=True)
+class Compensation:
+    """The call that undoes a step: `action` with what `params` renders to (an object).
+
+    timeout: bounds one attempt; None = the default of all actions.
+    """
+
+    action: str
+    params: Template
+    retry: RetryPolicy
+    timeout: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class OnFailure:
+    """What follows when an execution fails.
+
+    compensate: what was done is undone first. workflow: slug of the workflow that is started then.
+    """
+
+    compensate: bool = False
+    workflow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledStep:
     """One step.
 
@@ -226,6 +250,7 @@ class CompiledStep:
     catch: tuple[CatchClause, ...]
     next: str | None
     config: StepConfig
+    compensate: Compensation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,3 +287,4 @@ class CompiledDefinition:
     steps: Mapping[str, CompiledStep]
     concurrency: ConcurrencyRule | None = None
     redaction: Redaction = NOTHING_HIDDEN
+    on_failure: OnFailure = OnFailure()

@@ -40,9 +40,7 @@ class Row:
 NOT_RUNNABLE: tuple[Row, ...] = (
     Row(Place.STEP_TYPE, "approval", "waiting for a person's decision"),
     Row(Place.STEP_TYPE, "workflow", "starting another workflow"),
-    Row(Place.STEP_FIELD, "compensate", "undoing a step"),
     Row(Place.NAME, "secrets", "reading secrets"),
-    Row(Place.DOCUMENT_FIELD, "on_failure", "an answer to a failed execution"),
 )
 
 

@@ -117,6 +117,18 @@ class ActionCall(Model):
     )
 
 
+class Compensation(ActionCall):
+    """The call that undoes a step, tried by its own rules."""
+
+    retry: Retry | None = Field(
+        default=None,
+        description="How a failed call is tried again; default: five attempts in all.",
+    )
+    timeout: Duration | None = Field(
+        default=None, description="How long one attempt of the call may take."
+    )
+
+
 class BaseStep(Model):
     """The fields that every step may have."""
 
@@ -145,8 +157,9 @@ class BaseStep(Model):
         max_length=50,
         description="What happens after the last attempt failed; the first match wins.",
     )
-    compensate: ActionCall | None = Field(
-        default=None, description="Action that undoes this step when the execution fails later."
+    compensate: Compensation | None = Field(
+        default=None,
+        description="Action that undoes this step when the execution fails later or is cancelled.",
     )
     next: Target | None = Field(
         default=None,
