@@ -141,7 +141,7 @@ def hashes_of(parts: list[Any]) -> list[str]:
     Keyed, for the input may hold what nobody is to find out by trying: as it is stored, then as
     older keys make it.
     """
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return digests(text.encode())
 
 

@@ -141,7 +141,7 @@ def signal_send(params: SignalSendParams, context: Context) -> dict[str, Any]:
         sent = send_signal(
             name=params.signal,
             actor=Actor.system(f"execution {context.execution_id}"),
-            payload=params.payload,
+            payload=context.conceal(params.payload),
             execution=target,
             correlation=params.correlation,
             idempotency_key=context.idempotency_key,

@@ -29,7 +29,7 @@ from executions.engine.events import Verb
 from executions.engine.payload import encode
 from executions.engine.states import Reason, State
 from executions.errors import ExecutionNotFound, StartInvalid
-from executions.hidden.marks import reveal, seal
+from executions.hidden.marks import wrap
 from executions.models import Execution, InboxMessage, StateTransition
 from executions.noting import transition_of
 from executions.reads import pending_of
@@ -93,7 +93,7 @@ class _Wish:
         """On its way only: what of it is hidden is decided where it is recorded."""
         if self.output is None or not has_key():
             return self.output
-        return seal(reveal(self.output), parts=[])
+        return wrap(self.output)
 
     def noted(self) -> dict[str, Any]:
         """For the audit: an output of any size is named, not kept."""

@@ -17,6 +17,7 @@ from autopilot.accounts.actors import Actor
 from autopilot.accounts.kinds import SecurityEventKind
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from autopilot.common.crypto import has_key
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
@@ -34,12 +35,13 @@ from executions.errors import (
     CallbackUsed,
     TaskInvalid,
 )
-from executions.hidden.marks import reveal
+from executions.hidden.marks import reveal, wrap
 from executions.models import Callback, Execution, InboxMessage
 from executions.runtime import callbacks_sql, dispatch
 from executions.tokens import Place, make_token, read_token
 from workflows.actions.base import ActionError
 from workflows.actions.pending import QUEUE
+from workflows.compiled import compiled_version
 
 CALLBACKS = "/api/v1/executions/callbacks/"
 ACTOR = Actor.system("callback")
@@ -107,7 +109,8 @@ def heartbeat_callback(
     with transaction.atomic():
         execution, callback = _locked(place)
         now = clock.now()
-        callback.heard_at, callback.details = now, details
+        callback.heard_at = now
+        callback.details = wrap(details) if details is not None and _hides(execution) else details
         _save(callback, "heard_at", "details")
         if callback.queue:
             with connection.cursor() as cursor:
@@ -131,6 +134,8 @@ def _answer(token: str, what: str, said: dict[str, Any]) -> None:
     place = _place(token)
     with transaction.atomic():
         execution, callback = _locked(place)
+        if _hides(execution):
+            said = {name: wrap(each) for name, each in said.items()}
         answer = {"what": what, **said}
         callback.answered_at, callback.answer = clock.now(), answer
         _save(callback, "answered_at", "answer")
@@ -142,6 +147,11 @@ def _answer(token: str, what: str, said: dict[str, Any]) -> None:
         )
         if execution.current_phase == Phase.OUTSIDE:
             _post(execution, place, answer)
+
+
+def _hides(execution: Execution) -> bool:
+    """Whether only the execution can tell what of this may be shown."""
+    return has_key() and bool(compiled_version(execution.version_id).redaction)
 
 
 def _place(token: str) -> Place:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,10 +16,11 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from autopilot.common.crypto import has_key
 from autopilot.common.errors import DomainError, Unavailable
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
-from executions.accepting import MAX_KEY_CHARS
+from executions.accepting import MAX_KEY_CHARS, hashes_of
 from executions.engine.errors import EngineError
 from executions.engine.payload import encode
 from executions.engine.signals import MAX_CORRELATION_CHARS, correlation_text
@@ -32,11 +31,12 @@ from executions.errors import (
     SignalRefused,
     SignalTooLarge,
 )
+from executions.hidden.marks import holds_hidden, reveal, wrap
 from executions.models import Execution, Signal, SignalWait
 from executions.runtime.matching import match_signals
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import SignalConfig
-from workflows.models import Workflow
+from workflows.models import Workflow, WorkflowVersion
 
 MAX_NAME_CHARS = 200
 MAX_SIGNALS = 1_000
@@ -131,12 +131,18 @@ class _Sending:
         self._actor = actor
         self._principal = f"{actor.kind.value}:{actor.id or actor.name}"[:150]
         self._root = root
-        self._requests = list(requests)
+        self._given = [each.payload for each in requests]
+        # What is checked and recognised is the data as they really are.
+        self._requests = [
+            replace(each, payload=reveal(each.payload)) if holds_hidden(each.payload) else each
+            for each in requests
+        ]
         self._errors: list[DomainError] = []
         self._problems: list[Problem] = []
         self._by_key: dict[str, int] = {}
-        self._hashes: dict[int, str] = {}
+        self._hashes: dict[int, list[str]] = {}
         self._earlier: dict[int, Signal] = {}
+        self._hides: bool | None = None
 
     def send(self) -> list[Sent]:
         for index in range(len(self._requests)):
@@ -166,6 +172,7 @@ class _Sending:
             self._check_schema(0, wait.execution.version_id, wait.execution.current_step)
         self._raise_if_wrong()
         self._requests = [replace(request, execution=wait.execution) for wait in found]
+        self._given = self._given * len(found)
         return self._insert() if found else []
 
     # Checking ---------------------------------------------------------------------------------
@@ -231,9 +238,7 @@ class _Sending:
             request.execution.pk if request.execution else None,
             request.workflow.pk if request.workflow else None,
         ]
-        # What can't be stored has been refused by now; here it must only not be in the way.
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
-        self._hashes[index] = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        self._hashes[index] = hashes_of(parts)
 
     def _raise_if_wrong(self) -> None:
         """One error for everything; of the kind that all of it is, or else SignalInvalid."""
@@ -256,7 +261,7 @@ class _Sending:
         )
         for earlier in found:
             index = self._by_key[earlier.idempotency_key]
-            if earlier.request_hash == self._hashes[index]:
+            if earlier.request_hash in self._hashes[index]:
                 self._earlier[index] = earlier
                 continue
             message = f"The idempotency key was used for signal {earlier.pk}, with other content."
@@ -341,6 +346,13 @@ class _Sending:
             for index in range(len(self._requests))
         ]
 
+    def _is_wrapped(self) -> bool:
+        """Whether the data may be for a step whose output is hidden: only the step can tell."""
+        if self._hides is None:
+            hiding = WorkflowVersion.objects.filter(definition__has_key="redact")
+            self._hides = has_key() and hiding.exists()
+        return self._hides
+
     def _row(self, index: int) -> Signal:
         request = self._requests[index]
         now = clock.now()
@@ -349,11 +361,11 @@ class _Sending:
             correlation=str(request.correlation),
             target=request.execution,
             workflow=request.workflow,
-            payload=request.payload,
+            payload=wrap(self._given[index]) if self._is_wrapped() else self._given[index],
             sender=self._actor.name[:200],
             principal=self._principal,
             idempotency_key=request.idempotency_key,
-            request_hash=self._hashes.get(index, ""),
+            request_hash=self._hashes.get(index, [""])[0],
             created_at=now,
             free_since=now,
             expires_at=now + timedelta(days=settings.AUTOPILOT["SIGNAL_KEEP_DAYS"]),

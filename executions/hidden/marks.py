@@ -46,10 +46,14 @@ class Hidden(str):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A hidden value, and which hidden texts it holds; None = it is hidden as a whole."""
+    """A hidden value, and which hidden texts it holds; None = it is hidden as a whole.
+
+    is_wrapped: it was only hidden on its way, and is a stored document that may hold marks itself.
+    """
 
     value: Any
     parts: list[str] | None = None
+    is_wrapped: bool = False
 
 
 def seal(value: Any, *, shown: str = MASK, parts: list[str] | None = None) -> Hidden:
@@ -57,16 +61,28 @@ def seal(value: Any, *, shown: str = MASK, parts: list[str] | None = None) -> Hi
 
     parts: of a text that only holds hidden texts, those.
     """
-    content: dict[str, Any] = {"v": value}
-    if parts is not None:
-        content["h"] = parts
+    return _encrypted({"v": value} if parts is None else {"v": value, "h": parts}, shown)
+
+
+def wrap(value: Any) -> Hidden:
+    """Encrypt a value as it is while it is on its way to whoever decides what of it is hidden.
+
+    What is `Hidden` in it already stays so; nothing else of it counts as hidden once it is read.
+    Raises NoEncryptionKey.
+    """
+    return _encrypted({"w": stored(value)}, MASK)
+
+
+def _encrypted(content: dict[str, Any], shown: str) -> Hidden:
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return Hidden(shown, crypto.encrypt(text.encode()))
 
 
 def unseal(token: str) -> Opened:
-    """What `seal` was given. Raises Undecipherable."""
+    """What `seal` or `wrap` was given. Raises Undecipherable."""
     content = json.loads(crypto.decrypt(token))
+    if "w" in content:
+        return Opened(content["w"], is_wrapped=True)
     return Opened(content["v"], content.get("h"))
 
 
@@ -155,7 +171,8 @@ def kept(edited: Any, before: Any) -> Any:
 def reveal(value: Any) -> Any:
     """The value with each `Hidden` in it as it really is. Raises Undecipherable."""
     if isinstance(value, Hidden):
-        return unseal(value.token).value
+        opened = unseal(value.token)
+        return reveal(masked(opened.value)) if opened.is_wrapped else opened.value
     if isinstance(value, dict):
         return {key: reveal(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -98,6 +98,8 @@ class Veil:
 
     def _open(self, token: str, shown: str) -> Any:
         opened = marks.unseal(token)
+        if opened.is_wrapped:
+            return marks.read(opened.value, self._open)
         # Of a text that only holds something hidden, just that is followed.
         for each in [opened.value] if opened.parts is None else opened.parts:
             self._own.learn(each)

@@ -12,6 +12,10 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from autopilot.accounts.roles import Role
+from autopilot.common.crypto import NoEncryptionKey
+from executions.calling_back import complete_callback
+from executions.errors import ConcurrencyReached, InputInvalid
+from executions.following import Rhythm
 from executions.hidden.marks import MASK, Hidden, reveal
 from executions.models import Execution, LogLine, StepExecution
 from executions.services import (
@@ -21,11 +25,13 @@ from executions.services import (
     retry_execution,
     skip_step,
 )
+from executions.signalling import send_signal
 from executions.situations import situations_of
 from tests.engine import SYSTEM, drain, published, reread, run, started
 from tests.factories import UserFactory
-from tests.probe.actions import RECEIVED
+from tests.probe.actions import HANDED_OVER, RECEIVED
 from workflows.models import Workflow
+from workflows.services import create_workflow, publish_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -319,6 +325,107 @@ def test_a_start_answers_with_the_mask_and_a_repeated_one_is_recognised(settings
     other = {**body, "input": {**INPUT, "card": "another"}}
     assert api.post("/api/v1/executions/", other, format="json").status_code == 409
     assert in_clear(database()) == []
+
+
+def test_signals_and_calls_from_elsewhere_are_hidden_on_their_way() -> None:
+    workflow = published(
+        [
+            step("paid", "signal", {"signal": "paid"}),
+            step("call", "action", {"action": "probe.hand_over"}),
+            probe("c", {"quote": ["{{ steps.paid.output }}", "{{ steps.call.output }}"]}),
+            step("tell", "action", {"action": "signal.send", "with": {
+                "signal": "told", "correlation": "x", "payload": "{{ steps.call.output.made }}"}}),
+            step("told", "signal", {"signal": "told", "correlation": "x"}),
+        ],
+        redact=["/steps/paid/output/card", "/steps/call/output/made"],
+    )  # fmt: skip
+    execution = run(workflow)
+    paid = {"card": CARD, "open": "seen"}
+    send_signal(name="paid", actor=SYSTEM, payload=paid, execution=execution)
+    assert in_clear(database()) == []
+    drain()
+    made = {"made": MADE, "open": 1}
+    complete_callback(token=HANDED_OVER[-1], output=made)
+    assert in_clear(database()) == []
+    drain()
+    drain()
+    execution = reread(execution)
+    assert (execution.state, execution.output, reveal(execution.output)) == (
+        "completed",
+        MASK,
+        MADE,
+    )
+    assert [each["quote"] for each in RECEIVED] == [[paid, made]]
+    steps = {row.step_id: row.output for row in StepExecution.objects.filter(execution=execution)}
+    assert steps["paid"] == {"card": MASK, "open": "seen"}
+    assert steps["call"] == {"made": MASK, "open": 1}
+    assert in_clear(database()) == []
+
+
+def test_branches_and_concurrency_keys() -> None:
+    branches = [
+        {"name": "left", "steps": [pure("l", {"pin": 12345, "who": "{{ input.card }}"})]},
+        {"name": "right", "steps": [pure("r", {"pin": 13})]},
+    ]
+    workflow = published(
+        [step("both", "parallel", {"branches": branches})],
+        redact=["/input/card", "/steps/both/output/left/pin"],
+        concurrency={"key": "input.card", "limit": 1, "on_limit": "reject"},
+    )
+    first = started(workflow, {"card": CARD})
+    assert first.slot_key.startswith(f"{workflow.pk}:••• ")
+    with pytest.raises(ConcurrencyReached, match="the concurrency key “••• "):
+        started(workflow, {"card": CARD})
+    other = started(workflow, {"card": GIVEN})
+    assert other.slot_key != first.slot_key
+    drain()
+    parts = Execution.objects.filter(parent=first).order_by("item_index")
+    assert [row.output for row in parts] == [{"pin": MASK, "who": MASK}, {"pin": 13}]
+    output = {"left": {"pin": MASK, "who": MASK}, "right": {"pin": 13}}
+    assert reread(first).output == output
+    assert in_clear(database()) == []
+
+
+def test_a_mask_in_place_of_a_value_is_refused() -> None:
+    workflow = short()
+    for data, path in (
+        ({"card": MASK}, "$.input.card"),
+        ({"card": {"a": [1, MASK]}}, "$.input.card.a[1]"),
+    ):
+        with pytest.raises(InputInvalid) as refused:
+            started(workflow, data)
+        (problem,) = refused.value.details
+        assert (problem.path, problem.code) == (path, "redact.mask")
+    assert not Execution.objects.exists()
+    assert started(workflow, {"card": 1, "free": MASK}).input["free"] == MASK
+
+
+def test_without_a_key_nothing_is_published_or_started(settings: Any) -> None:
+    workflow = short()
+    draft = create_workflow(
+        actor=SYSTEM, document={"name": "Draft", "steps": [pure("a", 1)], "redact": ["/output"]}
+    )
+    settings.AUTOPILOT_ENCRYPTION_KEYS = []
+    with pytest.raises(NoEncryptionKey, match="set AUTOPILOT_ENCRYPTION_KEYS") as refused:
+        publish_version(actor=SYSTEM, version=draft)
+    assert [each.path for each in refused.value.details] == ["$.redact"]
+    assert type(draft).objects.get(pk=draft.pk).state == "draft"
+    with pytest.raises(NoEncryptionKey, match=r"Version 1\.0\.0 hides values"):
+        started(workflow, {"card": CARD})
+    assert not Execution.objects.exists()
+    # What hides nothing needs none.
+    assert run(published([pure("a", 1)], name="Open")).output == 1
+
+
+def test_a_run_followed_on_the_terminal(capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Rhythm, "wait", lambda self: drain())
+    short()
+    data = json.dumps({"card": CARD, "how": "refuse", "vip": "yes"})
+    with pytest.raises(SystemExit):
+        call_command("run_workflow", "test", "--input", data, "--follow")
+    said = capsys.readouterr()
+    assert "No luck with {'vip': '•••', 'token': '•••'}." in said.err
+    assert in_clear(said.out + said.err) == []
 
 
 SHORT = [

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executions.engine.payload import NULL, Payload, encode
-from executions.hidden.marks import KEY, MASK, SIGN, Hidden, kept, masked, reveal, seal
+from executions.hidden.marks import KEY, MASK, SIGN, Hidden, kept, masked, reveal, seal, wrap
 from executions.hidden.traces import FEW, Traces
 from executions.hidden.veil import MAX_MARKS, Veil
 from workflows.definition.redaction import Place, compile_redaction
@@ -119,10 +119,13 @@ def test_parts_of_a_text_are_known_where_the_text_goes() -> None:
     assert shown(second, ["Ada!", "hello", ["Ada"]]) == ["•••!", "hello", [MASK]]
 
 
-def test_what_is_only_sealed_on_its_way_is_not_followed() -> None:
+def test_what_is_only_wrapped_on_its_way_is_not_followed() -> None:
     veil = Veil()
-    assert veil.reveal({"output": seal({"a": SECRET}, parts=[])}) == {"output": {"a": SECRET}}
-    assert not veil
+    real = {"a": SECRET, "b": {KEY: "forged"}, "c": "inside"}
+    wrapped = wrap({"a": SECRET, "b": {KEY: "forged"}, "c": seal("inside")})
+    assert reveal({"output": wrapped}) == {"output": real}
+    assert veil.reveal({"output": wrapped}) == {"output": real}
+    assert shown(veil, [SECRET, "inside"]) == [SECRET, MASK]
 
 
 def test_pointers() -> None:
