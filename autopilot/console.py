@@ -16,7 +16,7 @@ def _file(path: str) -> Callable[[HttpRequest], str]:
 
 
 def _item(
-    title: str, icon: str, page: str | Callable[[], str], permission: str = ""
+    title: str, icon: str, page: str | Callable[[], str], permission: str = "", badge: str = ""
 ) -> dict[str, Any]:
     def link() -> str:
         name = page if isinstance(page, str) else page()
@@ -28,7 +28,8 @@ def _item(
     def allowed(request: HttpRequest) -> bool:
         return bool(link()) and (not permission or request.user.has_perm(permission))
 
-    return {"title": title, "icon": icon, "link": lazy(link, str)(), "permission": allowed}
+    item = {"title": title, "icon": icon, "link": lazy(link, str)(), "permission": allowed}
+    return {**item, "badge": badge} if badge else item
 
 
 def _users() -> str:
@@ -67,7 +68,9 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "8px",
     "COLORS": {"primary": _INDIGO},
-    "STYLES": [_file(f"console/{name}.css") for name in ("console", "forms", "graph", "unfold")],
+    "STYLES": [
+        _file(f"console/{name}.css") for name in ("console", "forms", "graph", "tree", "unfold")
+    ],
     "SCRIPTS": [_file("console/console.js")],
     "DASHBOARD_CALLBACK": "monitoring.console.home.dashboard",
     "SIDEBAR": {
@@ -77,6 +80,12 @@ UNFOLD: dict[str, Any] = {
             {
                 "items": [
                     _item("Home", "home", "index"),
+                    _item(
+                        "Approvals",
+                        "approval",
+                        "executions_approval_changelist",
+                        badge="executions.console.approvals.badge",
+                    ),
                     _item(
                         "Executions",
                         "play_circle",

@@ -183,6 +183,7 @@ SPECTACULAR_SETTINGS = {
         "ExecutionState": words_of("executions.engine.states.State"),
         "Verb": words_of("executions.engine.events.Verb"),
         "SignalState": words_of("executions.engine.signals.SignalState"),
+        "ApprovalState": words_of("executions.models.approval.ApprovalState"),
         "StepState": words_of("executions.engine.states.StepState"),
         "VersionState": words_of("workflows.versioning.states.VersionState"),
         "HealthState": words_of("monitoring.health.State"),
@@ -256,6 +257,16 @@ EMAIL_USE_SSL = EMAIL_PORT == 465
 EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", default=True) and not EMAIL_USE_SSL
 EMAIL_TIMEOUT = 30
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "autopilot@localhost")
+
+# Where people reach this site; links in mails begin with it.
+AUTOPILOT_PUBLIC_URL = env.text("AUTOPILOT_PUBLIC_URL", "http://localhost:8000").rstrip("/")
+# Mails to those whose approval is asked. Without a mail server they would end in a log, and the
+# links in them are not for whoever reads that.
+AUTOPILOT_APPROVAL_MAILS = env.boolean("AUTOPILOT_APPROVAL_MAILS", default=bool(EMAIL_HOST))
+AUTOPILOT_APPROVAL_LINKS = env.one_of(
+    "AUTOPILOT_APPROVAL_LINKS", ["open", "login", "off"], default="open"
+)
+AUTOPILOT_APPROVAL_LINK_HOURS = env.integer("AUTOPILOT_APPROVAL_LINK_HOURS", default=72)
 
 LOGGING = logging_config(debug=DEBUG, level=env.text("LOG_LEVEL", "INFO").upper())
 

@@ -11,6 +11,8 @@ from drf_spectacular.views import (
     SpectacularSwaggerSplitView,
 )
 
+from executions.console.link_page import approval_link
+
 handler400 = "autopilot.common.views.bad_request"
 handler403 = "autopilot.common.views.permission_denied"
 handler404 = "autopilot.common.views.page_not_found"
@@ -26,6 +28,7 @@ v1: list[URLPattern | URLResolver] = [
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("approvals/<str:token>/", approval_link, name="approval-link"),
     path("api/v1/", include(v1)),
     re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
     re_path(r"^api/docs/?$", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

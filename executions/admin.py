@@ -17,6 +17,7 @@ from autopilot.accounts.roles import Permission
 from autopilot.common import clock
 from autopilot.common.admin_base import Crumb, PageAdmin, attempt, found
 from executions.console.activity import ExecutionsOfWorkflows
+from executions.console.approvals import ApprovalAdmin
 from executions.console.bulk import TITLES, BulkPage
 from executions.console.detail import (
     facts_of,
@@ -32,7 +33,7 @@ from executions.console.sentences import describe, html_of
 from executions.console.starting import StartPage
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import State
-from executions.models import Execution, StepExecution
+from executions.models import Approval, Execution, StepExecution
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
 from executions.reads import state_counts
@@ -46,6 +47,7 @@ RERUNNING = (Permission.EXECUTION_CONTROL, Permission.EXECUTION_START)
 MAX_WORKFLOWS = 500
 
 panels.register(ExecutionsOfWorkflows)
+admin.site.register(Approval, ApprovalAdmin)
 
 
 @admin.register(Execution)

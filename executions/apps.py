@@ -8,3 +8,8 @@ from django.apps import AppConfig
 class ExecutionsConfig(AppConfig):
     name = "executions"
     verbose_name = "Executions"
+
+    def ready(self) -> None:
+        """Fill the registries with what needs the models."""
+        from executions.approvals import waiting  # noqa: F401
+        from executions.runtime import approvals_sql  # noqa: F401

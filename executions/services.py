@@ -12,6 +12,8 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from executions.accepting import MAX_KEY_CHARS, Started, check_input, earlier_of, prepare
+from executions.approvals.deciding import Decided, decide
+from executions.approvals.handling import claim, reassign, release
 from executions.asking import MAX_REASON_CHARS, ask
 from executions.engine.events import Verb
 from executions.engine.states import Reason
@@ -169,11 +171,16 @@ def _ask(
 __all__ = [
     "MAX_KEY_CHARS",
     "MAX_REASON_CHARS",
+    "Decided",
     "Started",
     "cancel_execution",
+    "claim",
     "compensate_execution",
+    "decide",
     "pause_execution",
     "pending_verbs",
+    "reassign",
+    "release",
     "rerun_execution",
     "resume_execution",
     "retry_execution",

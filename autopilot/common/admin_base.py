@@ -34,7 +34,8 @@ class Crumb(NamedTuple):
 class PageAdmin(ModelAdmin):
     """A model whose pages in the console are our own, and whose rows only services change.
 
-    permission: full name of the permission to see anything of it.
+    permission: full name of the permission to see anything of it; empty: all staff may look, and
+    the pages themselves show everybody what is theirs.
     """
 
     permission: ClassVar[str]
@@ -52,7 +53,8 @@ class PageAdmin(ModelAdmin):
         self, pattern: str, name: str, view: PageView, *, permission: str | Sequence[str] = ()
     ) -> URLPattern:
         """A page at `pattern` for staff who may see this model, and hold `permission`."""
-        needed = [self.permission, *([permission] if isinstance(permission, str) else permission)]
+        more = [permission] if isinstance(permission, str) else permission
+        needed = [name for name in (self.permission, *more) if name]
 
         def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
             if not request.user.has_perms(needed):
@@ -101,7 +103,7 @@ class PageAdmin(ModelAdmin):
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return request.user.has_perm(self.permission)
+        return not self.permission or request.user.has_perm(self.permission)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

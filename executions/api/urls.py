@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from executions.api.approvals import ApprovalViewSet
 from executions.api.bulk import BulkStartView, BulkVerbView
 from executions.api.callbacks import CompleteView, FailView, HeartbeatView, PollView
 from executions.api.events import ExecutionEventsView
@@ -17,6 +18,8 @@ signals = SimpleRouter()
 signals.register("signals", SignalViewSet, basename="signal")
 
 router = SimpleRouter()
+# Before the executions, for which it would be an id.
+router.register("approvals", ApprovalViewSet, basename="approval")
 router.register("", ExecutionViewSet, basename="execution")
 
 # Before the router, for which they would be ids.

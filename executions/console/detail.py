@@ -45,6 +45,7 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
         "execution": execution,
         "sentence": html_of(situation.why.phrase),
         "pending": pending,
+        "approval_id": situation.why.details.get("approval"),
         "verbs": offered(execution, pending) if may_control else [],
         "rows": rows,
         "missing_steps": rows[0].step.seq - 1 if rows else 0,

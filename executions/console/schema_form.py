@@ -102,7 +102,7 @@ class SchemaForm:
         made = Field(
             path=path,
             key=key,
-            label=_text(schema.get("title")) or _label(key),
+            label=_text(schema.get("title")) or label_of(key),
             kind="json",
             is_required=is_required,
             help=_text(schema.get("description")),
@@ -358,7 +358,7 @@ def _is_long(schema: Mapping[str, Any], key: str) -> bool:
     )
 
 
-def _label(key: str) -> str:
+def label_of(key: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_-]+", " ", key).strip()
     return words[:1].upper() + words[1:] if words else key
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from executions.engine import (
+    approvals,  # noqa: F401
     callbacks,
     children,
     flow,

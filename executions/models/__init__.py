@@ -1,5 +1,13 @@
 """Rows of what is running."""
 
+from executions.models.approval import (
+    Approval,
+    ApprovalAssignee,
+    ApprovalDecision,
+    ApprovalMail,
+    ApprovalState,
+    MailKind,
+)
 from executions.models.bulk_call import BulkCall
 from executions.models.callbacks import Callback
 from executions.models.execution import ENDED_VALUES, Execution, Kind, Priority
@@ -12,6 +20,11 @@ from executions.models.worker import Worker
 
 __all__ = [
     "ENDED_VALUES",
+    "Approval",
+    "ApprovalAssignee",
+    "ApprovalDecision",
+    "ApprovalMail",
+    "ApprovalState",
     "BulkCall",
     "Callback",
     "Compensation",
@@ -21,6 +34,7 @@ __all__ = [
     "InboxMessage",
     "Kind",
     "LogLine",
+    "MailKind",
     "Priority",
     "Signal",
     "SignalWait",

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 
 from autopilot.common.database_time import database_now
 from executions import slots
+from executions.approvals.mail import Postman
 from executions.failing import start_owed
 from executions.models import Execution, Worker
 from executions.querysets import ExecutionQuerySet
@@ -63,6 +64,7 @@ class Clock:
         self._swept_key = ""
         # Slots that nobody but this clock handed out.
         self.slots_swept = 0
+        self._postman = Postman()
         # When each of the rarer duties was last done.
         self._did: dict[str, datetime] = {}
         self._thread = threading.Thread(target=self._work, name="clock", daemon=True)
@@ -77,6 +79,7 @@ class Clock:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
+        self._postman.close()
 
     def run_forever(self) -> None:
         """In the calling thread, until `stop`."""
@@ -113,6 +116,7 @@ class Clock:
                 return LEADER_TRIES_SECONDS
             log.info("clock.leads")
         now = database_now()
+        self._postman.look()
         queues = self._free_workers(now)
         self._sweep_slots(now)
         start_owed()

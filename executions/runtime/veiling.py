@@ -17,11 +17,14 @@ from executions.engine.commands import (
     Spawn,
 )
 from executions.engine.errors import ErrorInfo
+from executions.engine.events import DECISION
 from executions.hidden.veil import Veil
 from executions.runtime.control import Write, error_to_json
 
 # What others look for has to be stored as it is.
 _SOUGHT = ("name", "correlation", "queue")
+# Of a question to people the rest is names that are looked up, and rules.
+_SAID = {DECISION: ("title", "description", "context")}
 
 
 def learn(veil: Veil, commands: Sequence[Command]) -> None:
@@ -68,7 +71,11 @@ def hides_items(veil: Veil, spawn: Spawn) -> bool:
 
 def opened(veil: Veil, command: Open) -> Mapping[str, Any]:
     """What is kept of a wait for news."""
+    said = _SAID.get(command.kind)
+
+    def hides(name: str) -> bool:
+        return name not in _SOUGHT if said is None else name in said
+
     return {
-        name: value if name in _SOUGHT else veil.document(value)
-        for name, value in command.data.items()
+        name: veil.document(value) if hides(name) else value for name, value in command.data.items()
     }

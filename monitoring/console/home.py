@@ -18,7 +18,9 @@ from autopilot.common import clock
 from autopilot.common.admin_base import Crumb
 from autopilot.common.templatetags.console import ago, since
 from autopilot.common.words import count_words, plural
-from executions.models import Execution, Worker
+from executions.console.approvals import MANY as MANY_APPROVALS
+from executions.console.approvals import count_waiting
+from executions.models import Approval, Execution, Worker
 from executions.querysets import ExecutionQuerySet
 from monitoring.console import overview
 from monitoring.console.overview import MANY, Failing, Queue
@@ -28,6 +30,7 @@ from workflows.models import Workflow
 SHOWN_FAILING = 8
 SHOWN_BUSIEST = 8
 SHOWN_PAUSED = 5
+APPROVALS_SEEN = 200
 # Few enough to be counted in words, as people do.
 _NUMBERS = ("Nothing", "One thing", "Two things", "Three things", "Four things", "Five things")
 
@@ -52,13 +55,14 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "sees_executions": sees_executions,
         "sees_anything": sees_executions or sees_workflows or actor.may(Permission.USER_MANAGE),
         "may_edit": actor.may(Permission.WORKFLOW_EDIT),
+        "approval_needs": _approval_needs(actor),
     }
     if sees_executions:
-        context |= _operations(actor, request)
+        context |= _operations(actor, request, context["approval_needs"])
     return context
 
 
-def _operations(actor: Actor, request: HttpRequest) -> dict[str, Any]:
+def _operations(actor: Actor, request: HttpRequest, first: list[Need]) -> dict[str, Any]:
     now = clock.now()
     visible = Execution.objects.visible_to(actor)
     day = overview.last_day(now)
@@ -72,6 +76,7 @@ def _operations(actor: Actor, request: HttpRequest) -> dict[str, Any]:
         + [key for key, _ in busiest[:SHOWN_BUSIEST]],
     )
     needs = [
+        *first,
         *_failing_needs(failing, names),
         *_worker_needs(visible, workers, queues),
         *_late_needs(*overview.late(visible, now), queues),
@@ -113,6 +118,25 @@ def _headline(count: int) -> str:
         verb = "needs" if count <= 1 else "need"
         return f"{_NUMBERS[count]} {verb} you{' right now' if count == 0 else ''}."
     return f"{count} things need you."
+
+
+def _approval_needs(actor: Actor) -> list[Need]:
+    """Questions that await this person's word: home's first question."""
+    count = count_waiting(actor)
+    if not count:
+        return []
+    rows = Approval.objects.decidable_by(actor)
+    # Only the newest are looked at, however many there are.
+    newest = rows.order_by("-pk").values("expires_at")[:APPROVALS_SEEN]
+    due = min((row["expires_at"] for row in newest if row["expires_at"]), default=None)
+    sentence = format_html(
+        '<a href="{}">{} {}</a> for your decision{}.',
+        reverse("admin:executions_approval_changelist"),
+        count_words(count, MANY_APPROVALS),
+        "approval waits" if count == 1 else "approvals wait",
+        format_html("; the next is due {}", ago(due)) if due else "",
+    )
+    return [Need("waiting", "approval", sentence)]
 
 
 def _failing_needs(failing: Sequence[Failing], names: dict[int, Workflow]) -> list[Need]:

@@ -57,7 +57,7 @@ BAD_DOCUMENTS: list[tuple[str, Any, list[tuple[str, str]]]] = [
     ),
     (
         "a type that can't run yet",
-        document(steps=[{"name": "Ask", "type": "approval", "config": {"title": "OK?"}}]),
+        document(steps=[{"name": "Ask", "type": "workflow", "config": {"workflow": "x"}}]),
         [("$.steps[0].type", "not_supported_yet")],
     ),
     (

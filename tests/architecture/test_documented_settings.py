@@ -8,7 +8,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent.parent
 READERS = ("autopilot/settings.py", "autopilot/env.py", "scripts/gunicorn.conf.py")
 READ = re.compile(
-    r'(?:\b(?:text|boolean|words|integer|number)|environ\.get)\(\s*["\']([A-Z][A-Z0-9_]+)["\']'
+    r'(?:\b(?:text|boolean|one_of|words|integer|number)|environ\.get)\(\s*["\']([A-Z][A-Z0-9_]+)["\']'
 )
 # Where the other settings come from can't stand among them.
 NOT_A_SETTING = {"AUTOPILOT_ENV_FILE"}

@@ -25,6 +25,7 @@ def test_operators_add_the_control_of_executions() -> None:
         "executions.control_execution",
         "executions.signal_execution",
         "executions.work_on_tasks",
+        "executions.decide_approval",
     }
     assert MATRIX[Role.VIEWER] < MATRIX[Role.OPERATOR]
 

@@ -16,7 +16,7 @@ from workflows.definition.graph import resolve_target, successor
 from workflows.definition.outline import Scope, Step, read_outline
 from workflows.definition.redaction import compile_redaction
 from workflows.definition.schemas import PayloadSchema
-from workflows.definition.templates import compile_template
+from workflows.definition.templates import Template, compile_template
 
 Scopes = Mapping[str, c.CompiledScope]
 
@@ -216,6 +216,35 @@ def _parallel(model: models.ParallelStep, step: Step, scopes: Scopes) -> c.Paral
     return c.ParallelConfig(branches=branches, needed=needed)
 
 
+def _approval(model: models.ApprovalStep, step: Step, scopes: Scopes) -> c.ApprovalConfig:
+    config = model.config
+    users, groups = _people(config.assignees)
+    later_users, later_groups = _people(config.escalate_to)
+    return c.ApprovalConfig(
+        title=compile_template(config.title),
+        description=compile_template(config.description or ""),
+        context=compile_template(config.context),
+        users=users,
+        groups=groups,
+        quorum=config.quorum,
+        form=_schema(config.form),
+        allow_requester=config.allow_requester,
+        remind_after=config.remind_after,
+        later_users=later_users,
+        later_groups=later_groups,
+    )
+
+
+def _people(model: models.Assignees | None) -> tuple[Template | None, Template | None]:
+    if model is None:
+        return None, None
+    users, groups = model.users, model.groups
+    return (
+        None if users is None else compile_template(users),
+        None if groups is None else compile_template(groups),
+    )
+
+
 _BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfig]] = {
     models.ActionStep: _action,
     models.TransformStep: _transform,
@@ -227,4 +256,5 @@ _BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfi
     models.MapStep: _map,
     models.SignalStep: _signal,
     models.ParallelStep: _parallel,
+    models.ApprovalStep: _approval,
 }

@@ -11,6 +11,7 @@ from workflows.definition.json_values import sha256_of
 from workflows.definition.outline import Step, read_outline
 from workflows.definition.program import (
     ActionConfig,
+    ApprovalConfig,
     Branch,
     CatchClause,
     ChoiceBranch,
@@ -37,6 +38,7 @@ from workflows.definition.validation import check_definition
 
 __all__ = [
     "ActionConfig",
+    "ApprovalConfig",
     "Branch",
     "CatchClause",
     "ChoiceBranch",

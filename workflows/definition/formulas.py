@@ -103,7 +103,7 @@ _CONFIG_FORMULAS: dict[str, Callable[[Step], Iterator[Formula]]] = {
     "map": _map,
     "wait": _templates("duration", "until"),
     "signal": _templates("correlation"),
-    "approval": _templates("title", "description", "assignees", "escalate_to"),
+    "approval": _templates("title", "description", "context", "assignees", "escalate_to"),
     "workflow": _templates("input"),
     "fail": _templates("error", "message"),
     "succeed": _templates("output", "continue_as_new"),

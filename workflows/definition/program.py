@@ -187,6 +187,29 @@ class ParallelConfig:
     needed: int
 
 
+@dataclass(frozen=True, slots=True)
+class ApprovalConfig:
+    """Asks people and waits for their decision; the step's timeout is when the question expires.
+
+    title, description: texts. context: shown to whoever decides. users, groups: templates, each of
+    a name or of a list of names; with neither, everybody with the permission may decide.
+    quorum: so many different people have to agree. form: schema of the answer. remind_after: time
+    after which there is a reminder, and those in the `later` templates may decide as well.
+    """
+
+    title: Template
+    description: Template
+    context: Template
+    users: Template | None
+    groups: Template | None
+    quorum: int
+    form: PayloadSchema | None
+    allow_requester: bool
+    remind_after: timedelta | None
+    later_users: Template | None
+    later_groups: Template | None
+
+
 StepConfig = (
     ActionConfig
     | TransformConfig
@@ -198,6 +221,7 @@ StepConfig = (
     | MapConfig
     | SignalConfig
     | ParallelConfig
+    | ApprovalConfig
 )
 
 

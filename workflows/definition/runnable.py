@@ -38,7 +38,6 @@ class Row:
 
 
 NOT_RUNNABLE: tuple[Row, ...] = (
-    Row(Place.STEP_TYPE, "approval", "waiting for a person's decision"),
     Row(Place.STEP_TYPE, "workflow", "starting another workflow"),
     Row(Place.NAME, "secrets", "reading secrets"),
 )

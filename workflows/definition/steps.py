@@ -328,7 +328,13 @@ class ApprovalConfig(Model):
     description: Description | None = Field(
         default=None, description="What the person has to know; a template."
     )
-    assignees: Assignees | None = Field(default=None, description="Who may decide.")
+    context: TemplateJson = Field(
+        default=None, description="Template of the data that is shown to whoever decides."
+    )
+    assignees: Assignees | None = Field(
+        default=None,
+        description="Who may decide; default: everybody with the permission to decide.",
+    )
     quorum: int = Field(default=1, ge=1, le=100, description="How many people have to agree.")
     form: PayloadSchemaJson | None = Field(
         default=None, description="JSON Schema of what the person fills in."
@@ -342,6 +348,16 @@ class ApprovalConfig(Model):
     escalate_to: Assignees | None = Field(
         default=None, description="Who may decide as well once the reminder is over."
     )
+
+    @model_validator(mode="after")
+    def _escalates_at_some_time(self) -> ApprovalConfig:
+        if self.escalate_to is not None and self.remind_after is None:
+            message = (
+                'Give "remind_after" too: it says after which time those in "escalate_to" '
+                "may decide."
+            )
+            raise refuse("approval.remind_after", message, "escalate_to")
+        return self
 
 
 class ApprovalStep(BaseStep):

@@ -24,6 +24,24 @@ def state(value: str, href: str = "") -> SafeString:
     return format_html('<span class="cx-state cx-s-{}">{}</span>', value, inside)
 
 
+# An approval's states in the colors of executions, which are the same everywhere.
+_APPROVALS = {
+    "open": "waiting",
+    "approved": "completed",
+    "rejected": "failed",
+    "expired": "cancelled",
+    "withdrawn": "cancelled",
+}
+
+
+@register.simple_tag
+def approval_state(value: str) -> SafeString:
+    """The state of an approval as its colour and its word."""
+    dot = format_html('<span class="cx-dot" aria-hidden="true"></span>{}', value)
+    color = _APPROVALS.get(value, "initialized")
+    return format_html('<span class="cx-state cx-s-{}">{}</span>', color, dot)
+
+
 @register.filter
 def duration(value: float | timedelta | None) -> str:
     """A length of time in words; nothing for None."""

@@ -23,6 +23,7 @@ from executions.bulk import Selection
 from executions.bulk_once import Once
 from executions.engine.events import Verb
 from executions.engine.states import State
+from executions.management import approvals
 from executions.management.operator import labels_of, not_ready, operator, read_json
 from executions.models import Execution
 from executions.querysets import ExecutionQuerySet
@@ -47,7 +48,7 @@ class Refused(Exception):
 
 class Command(BaseCommand):
     help = (
-        "List and explain executions, and control them by id or by filter. "
+        "List and explain executions, control them by id or by filter, and decide approvals. "
         "Exit code of a verb: 0 all were asked, 1 some were refused, 2 nothing was done."
     )
 
@@ -64,6 +65,7 @@ class Command(BaseCommand):
         why.add_argument("--limit", type=int, default=50, help="At most so many; 50.")
         for each in (listing, why):
             each.add_argument("--json", action="store_true", help="One JSON object a line.")
+        approvals.add_tasks(tasks)
         for verb in Verb:
             asking = tasks.add_parser(verb.value, help=f"Ask executions: {verb.value}.")
             asking.add_argument("ids", nargs="*", type=_id, metavar="ID")
@@ -104,7 +106,10 @@ class Command(BaseCommand):
         task: str = options["task"]
         work = self.tasks.get(task)
         try:
-            code = work(self, options) if work else self._ask(Verb(task), options)
+            if about_approvals := approvals.TASKS.get(task):
+                code = about_approvals(self.stdout, options)
+            else:
+                code = work(self, options) if work else self._ask(Verb(task), options)
         except Refused as error:
             self.stderr.write(str(error))
             code = USAGE
