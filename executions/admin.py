@@ -28,6 +28,7 @@ from executions.console.detail import (
 )
 from executions.console.items import Items, read_items, shown_input
 from executions.console.lists import FIELDS, MOVING, SPANS, Asked, count_late, late_words, read_page
+from executions.console.passes import pass_of
 from executions.console.rerunning import RerunPage
 from executions.console.sentences import describe, html_of
 from executions.console.starting import StartPage
@@ -42,6 +43,7 @@ from workflows.console import panels
 from workflows.models import Workflow
 
 SHOWN_RERUNS = 100
+SHOWN_PASSES = 100
 # A rerun asks something of one execution, and starts another one.
 RERUNNING = (Permission.EXECUTION_CONTROL, Permission.EXECUTION_START)
 MAX_WORKFLOWS = 500
@@ -142,8 +144,14 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
         """The items of a map, the branches of a parallel, or the child of a step, in order."""
         execution = self._execution(request, pk)
         context = found(step_context(execution, step))
-        page = read_items(execution, step, request.GET)
-        items = context["items"] or Items({})
+        passes = context["passes"]
+        number, generation = (_number(request.GET.get(name)) for name in ("pass", "generation"))
+        chosen = pass_of(passes, seq=number, generation=generation)
+        items = chosen.items if chosen else Items({})
+        tries = dict(chosen.tries) if chosen else {}
+        tried = tries.get(_number(request.GET.get("try")) or 0, 0)
+        first, last = (chosen.first, chosen.last) if chosen else (0, 0)
+        page = read_items(execution, step, request.GET, (tried, tried) if tried else (first, last))
         state = request.GET.get("state", "")
         return self.render(
             request,
@@ -153,11 +161,15 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
             execution=execution,
             node=context["node"],
             items=items,
+            passes=passes[::-1][:SHOWN_PASSES],
+            chosen=chosen,
+            tried=tried,
             state=state,
             chips=[(name.value, items.counts.get(name.value, 0)) for name in State],
             page=page,
             lines=[
-                (row, shown_input(row), sentence) for row, sentence in _with_sentences(page.rows)
+                (row, shown_input(row), sentence, row.generation - first + 1)
+                for row, sentence in _with_sentences(page.rows)
             ],
         )
 
@@ -253,6 +265,10 @@ def _with_sentences(rows: list[Execution]) -> list[tuple[Execution, SafeString |
         (row, "" if row.state == State.COMPLETED else html_of(situations[row.pk].why.phrase))
         for row in rows
     ]
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _and(query: str, name: str, key: int | None) -> str:

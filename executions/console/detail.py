@@ -8,7 +8,7 @@ from typing import Any
 
 from autopilot.common import clock
 from executions.console.drawing import graph_of, states_of
-from executions.console.items import items_of
+from executions.console.passes import passes_of
 from executions.console.sentences import html_of
 from executions.console.timeline import Shape, rows_of
 from executions.console.timeline import groups_under_way as groups
@@ -37,8 +37,9 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
     drawing = graph_of(execution)
     names = {node["id"]: node["name"] for node in drawing["nodes"]}
     around = [replace(each, name=names.get(each.step_id, each.name)) for each in groups(execution)]
-    items = items_of(execution) if _has_items(execution, steps) else {}
-    shape = Shape(depths_of(drawing), items)
+    passes = passes_of(execution) if _has_items(execution, steps) else {}
+    items = {step: each[-1].items for step, each in passes.items()}
+    shape = Shape(depths_of(drawing), passes)
     rows = rows_of(execution, [*around, *steps], log, now, shape)
     current = [step for step in steps[-1:] if not step.is_recorded]
     return {
@@ -94,14 +95,15 @@ def step_context(execution: Execution, step_id: str) -> dict[str, Any] | None:
         if each.step_id == step_id
     ]
     log = LogLine.objects.filter(execution=execution, step_id=step_id).order_by("-seq")
-    items = items_of(execution).get(step_id)
-    rows = rows_of(execution, views[-SHOWN_RUNS:], list(log[:SHOWN_LOG])[::-1], now, Shape())
+    passes = passes_of(execution, step_id)
+    shape = Shape(passes=passes)
+    rows = rows_of(execution, views[-SHOWN_RUNS:], list(log[:SHOWN_LOG])[::-1], now, shape)
     return {
         "execution": execution,
         "node": node,
         "rows": rows[::-1],
         "is_cut": is_cut,
-        "items": items,
+        "passes": passes.get(step_id, []),
         "item_scope": _map_around(drawing, node),
         "rerun_step": _rerun_step(execution, drawing, node),
         "now": now,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from django.db import connection
 from django.db.models import F, Q, TextField, Value
 from django.db.models.functions import Cast, Left, StrIndex
 from django.http import QueryDict
@@ -30,21 +28,6 @@ NOUNS: Mapping[str, tuple[str, str]] = {
     Kind.BRANCH.value: ("branch", "branches"),
     Kind.CHILD.value: ("execution", "executions"),
 }
-
-# Of several tries at an item the one that counts: the one that succeeded, else the latest.
-_COUNTS = """
-SELECT parent_step, state, kind, count(*)
-FROM (
-    SELECT DISTINCT ON (parent_step, item_index) parent_step, state, kind
-    FROM executions_execution
-    WHERE parent_id = %(parent)s AND item_index IS NOT NULL
-      AND (%(step)s = '' OR parent_step = %(step)s)
-      AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
-      AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
-    ORDER BY parent_step, item_index, (state = 'completed') DESC, generation DESC
-) AS counted
-GROUP BY parent_step, state, kind
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +62,6 @@ class Items:
         return text + (f", {failed:,} failed" if failed else "")
 
 
-def items_of(execution: Execution) -> dict[str, Items]:
-    """The items of every map that the execution has come to, by the map's id."""
-    return _count(execution, "", None, None)
-
-
-def items_of_run(
-    execution: Execution, step_id: str, since: datetime | None, until: datetime | None
-) -> Items:
-    """The items that one run of a map has made; for a map in a loop, which runs more than once."""
-    return _count(execution, step_id, since, until).get(step_id, Items({}))
-
-
-def _count(
-    execution: Execution, step_id: str, since: datetime | None, until: datetime | None
-) -> dict[str, Items]:
-    found: dict[tuple[str, str], dict[str, int]] = {}
-    parameters: dict[str, Any] = {
-        "parent": execution.pk,
-        "step": step_id,
-        "since": since,
-        "until": until,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_COUNTS, parameters)
-        for step, state, kind, count in cursor.fetchall():
-            found.setdefault((step, kind), {})[state] = count
-    return {step: Items(counts, *NOUNS[kind]) for (step, kind), counts in found.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class ItemPage:
     """One page of a map's items in the order of the list, and the places where others go on."""
@@ -117,13 +71,18 @@ class ItemPage:
     after: str
 
 
-def read_items(execution: Execution, step_id: str, query: QueryDict) -> ItemPage:
+def read_items(
+    execution: Execution, step_id: str, query: QueryDict, generations: tuple[int, int]
+) -> ItemPage:
     """The items that the address asks for: `state`, and `after` or `before` a place.
 
-    A place is `index-generation`: an item that was tried again is there once for each try. Pages go
-    by place and not by number, so they stay as they are while items end.
+    generations: the first and the last of those meant. A place is `index-generation`: an item that
+    was tried again is there once for each try. Pages go by place and not by number, so they stay
+    as they are while items end.
     """
-    rows = execution.children.filter(parent_step=step_id, item_index__isnull=False)
+    rows = execution.children.filter(
+        parent_step=step_id, generation__range=generations, item_index__isnull=False
+    )
     state = query.get("state", "")
     if state in set(State):
         rows = rows.filter(state=state)

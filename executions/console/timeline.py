@@ -9,14 +9,13 @@ from itertools import groupby
 
 from django.urls import reverse
 
-from executions.console.items import Items, items_of_run
+from executions.console.items import Items
+from executions.console.passes import Pass
 from executions.models import Execution, LogLine
 from executions.reads import StepView
 from executions.runtime.control import control_from_json
 
 SMALLEST_SPAN_SECONDS = 0.001
-# Maps whose items are counted for one page; a loop may come by a map very often.
-MAX_COUNTED_MAPS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Bar:
 class Row:
     """One step, with all its attempts.
 
-    depth: in how many groups it is. items: of a map.
+    depth: in how many groups it is. items, items_url: of this pass of a map.
     """
 
     bars: Sequence[Bar]
@@ -105,7 +104,7 @@ class Shape:
     """What the definition and the children add to the recorded steps."""
 
     depths: Mapping[str, int] = field(default_factory=dict)
-    items: Mapping[str, Items] = field(default_factory=dict)
+    passes: Mapping[str, Sequence[Pass]] = field(default_factory=dict)
 
 
 def groups_under_way(execution: Execution) -> list[StepView]:
@@ -141,21 +140,17 @@ def rows_of(
         Row(list(attempts), depth=shape.depths.get(attempts[0].step.step_id, 0))
         for attempts in (list(group) for _, group in groupby(bars, key=lambda bar: bar.step.seq))
     ]
-    return [_with_items(execution, row, rows, shape) for row in rows]
+    return [_with_items(execution, row, shape) for row in rows]
 
 
-def _with_items(execution: Execution, row: Row, rows: Sequence[Row], shape: Shape) -> Row:
+def _with_items(execution: Execution, row: Row, shape: Shape) -> Row:
     step = row.step
-    if step.step_id not in shape.items:
+    passes = shape.passes.get(step.step_id, ())
+    own = next((each for each in passes if each.seq == step.seq), None)
+    if own is None:
         return row
-    items = shape.items[step.step_id]
-    runs = [each for each in rows if each.step.step_id == step.step_id]
-    if len(runs) > 1:
-        if runs.index(row) < len(runs) - MAX_COUNTED_MAPS:
-            return row
-        items = items_of_run(execution, step.step_id, row.started_at, step.ended_at)
     url = reverse("admin:executions_execution_items", args=[execution.pk, step.step_id])
-    return Row(row.bars, row.depth, items, url)
+    return Row(row.bars, row.depth, own.items, f"{url}?pass={own.seq}")
 
 
 def bars_of(
