@@ -33,7 +33,8 @@ from executions.console.rerunning import RerunPage
 from executions.console.sentences import describe, html_of
 from executions.console.starting import StartPage
 from executions.console.verbs import VERBS, AskedVerb
-from executions.engine.states import State
+from executions.engine.states import FINAL, State
+from executions.events import records
 from executions.models import Approval, Execution, StepExecution
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
@@ -75,6 +76,7 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
 
     def list_page(self, request: HttpRequest) -> HttpResponseBase:
         """Executions that somebody started, newest first; the address says which."""
+        here = records.here()
         asked = Asked.of(request.GET)
         rows = asked.apply(self._visible(request).roots(), clock.now())
         counts = state_counts(rows)
@@ -85,6 +87,7 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
             request,
             "executions/list.html",
             title="Executions",
+            here=here,
             asked=asked,
             chips=[
                 (state.value, counts[state.value], asked.query(state=state.value))
@@ -109,11 +112,13 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
 
     def execution_page(self, request: HttpRequest, *, pk: int) -> HttpResponseBase:
         """One execution: where is it, and why isn't it moving?"""
+        here = records.here()
         execution = self._execution(request, pk)
         return self.render(
             request,
             "executions/execution.html",
             title=name_of(execution),
+            here=here,
             crumbs=self._way_to(execution),
             **self._live(request, execution),
         )
@@ -142,6 +147,7 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
 
     def items_page(self, request: HttpRequest, *, pk: int, step: str) -> HttpResponseBase:
         """The items of a map, the branches of a parallel, or the child of a step, in order."""
+        here = records.here()
         execution = self._execution(request, pk)
         context = found(step_context(execution, step))
         passes = context["passes"]
@@ -159,6 +165,8 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
             title=f"{items.nouns.capitalize()} of {context['node']['name']}",
             crumbs=[*self._way_to(execution), self._crumb(execution)],
             execution=execution,
+            here=here,
+            is_final=execution.state in FINAL,
             node=context["node"],
             items=items,
             passes=passes[::-1][:SHOWN_PASSES],

@@ -171,7 +171,8 @@ def _position(request: Request, asked: dict[str, Any]) -> Position | None:
     if not text:
         return None
     position = Position.read(text)
-    if position.xid >= records.read_end():
+    # Up to and including: where nothing has happened yet is where a stream from now begins.
+    if position.xid > records.read_end():
         raise PositionInvalid(
             "This event has not happened yet: its id is from another database, or from before "
             "this one was restored. Read the state anew and follow it from now on.",

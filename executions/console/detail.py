@@ -13,6 +13,7 @@ from executions.console.sentences import html_of
 from executions.console.timeline import Shape, rows_of
 from executions.console.timeline import groups_under_way as groups
 from executions.console.verbs import offered
+from executions.engine.states import FINAL
 from executions.models import Execution, LogLine, StepExecution
 from executions.parts import part_words
 from executions.reads import StepView, recorded, step_under_way, steps_of, transitions_of
@@ -44,6 +45,7 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
     current = [step for step in steps[-1:] if not step.is_recorded]
     return {
         "execution": execution,
+        "is_final": execution.state in FINAL,
         "sentence": html_of(situation.why.phrase),
         "pending": pending,
         "approval_id": situation.why.details.get("approval"),

@@ -227,8 +227,13 @@ class _Round:
         reached = max(page.reached, subscription.position)
         subscription.offer([each for each in page.records if wanted.takes(each)], reached)
         subscription.position = reached
+        if subscription.is_summary and not page.is_last:
+            # That much has changed is all there is to be said, however much it was.
+            reached = self._reached
+            subscription.offer([], reached)
+            subscription.position = reached
         # Within a transaction that was read in pages nobody joins the others.
-        if page.is_last and self._reached <= reached:
+        if (page.is_last or subscription.is_summary) and self._reached <= reached:
             subscription.is_live = True
         return not subscription.is_live
 

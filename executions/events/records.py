@@ -81,6 +81,11 @@ def read_horizon() -> int:
         return int(cursor.fetchone()[0])
 
 
+def here() -> str:
+    """The id from which a stream goes on to what is read after this call."""
+    return str(Position.before(read_horizon()))
+
+
 def read_end() -> int:
     """No transaction has begun that has this number or a higher one."""
     with connection.cursor() as cursor:

@@ -85,7 +85,7 @@ class Subscription:
         self.was_live = False
         self.behind_since = time.monotonic()
         self.checked_at = time.monotonic()
-        self._is_summary = is_summary
+        self.is_summary = is_summary
         self._lock = threading.Lock()
         self._waiting: deque[bytes] = deque()
         self._counts: Counter[str] = Counter()
@@ -109,7 +109,7 @@ class Subscription:
         """Queue records; everything up to `reached` is in them. False if there is no room."""
         records = list(records)
         with self._lock:
-            if not self._is_summary:
+            if not self.is_summary:
                 if len(self._waiting) + len(records) > MAX_WAITING:
                     return False
                 self._waiting.extend(record.text for record in records)
@@ -178,7 +178,7 @@ class Subscription:
         return self._end is End.SLOW
 
     def patience(self) -> float:
-        if self._is_summary and self._counts:
+        if self.is_summary and self._counts:
             return max(0.01, SUMMARY_SECONDS - (time.monotonic() - self._told_at))
         return streams.HEARTBEAT_SECONDS
 

@@ -20,6 +20,7 @@ from autopilot.common.templatetags.console import ago, since
 from autopilot.common.words import count_words, plural
 from executions.console.approvals import MANY as MANY_APPROVALS
 from executions.console.approvals import count_waiting
+from executions.events import records
 from executions.models import Approval, Execution, Worker
 from executions.querysets import ExecutionQuerySet
 from monitoring.console import overview
@@ -63,6 +64,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operations(actor: Actor, request: HttpRequest, first: list[Need]) -> dict[str, Any]:
+    here = records.here()
     now = clock.now()
     visible = Execution.objects.visible_to(actor)
     day = overview.last_day(now)
@@ -84,6 +86,7 @@ def _operations(actor: Actor, request: HttpRequest, first: list[Need]) -> dict[s
         *_paused_needs(actor),
     ]
     return {
+        "here": here,
         "needs": needs,
         "headline": _headline(len(needs)),
         "day": day,

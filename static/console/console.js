@@ -1,5 +1,5 @@
-// The console's own behavior: times that go on, copying, asking before doing, live parts.
-// No framework; htmx swaps the live parts, everything else works without this file.
+// The console's own behavior: times that go on, copying, asking before doing. No framework; live
+// parts are in live.js.
 (() => {
   "use strict";
 
@@ -107,58 +107,16 @@
     }
   });
 
-  // Details that were opened again by a refresh, not by a person.
-  const restored = new WeakSet();
-
   // Whoever opens a step can send its address.
   document.addEventListener("toggle", (event) => {
     const element = event.target;
     if (!(element instanceof HTMLDetailsElement) || !element.matches("[data-linked]")) return;
-    if (restored.delete(element)) return;
+    // Opened again by a refresh, not by a person.
+    if (element.hasAttribute("data-restored")) return element.removeAttribute("data-restored");
     if (element.open) {
       window.history.replaceState(null, "", `#${element.id}`);
     }
   }, true);
-
-  const lost = (sentence) => {
-    const notice = document.getElementById("cx-lost");
-    if (!notice) return;
-    notice.hidden = !sentence;
-    if (sentence) notice.textContent = sentence;
-  };
-
-  // Whoever is signed out is answered with the sign-in page, which is no part of this one.
-  const isLivePart = (xhr) => xhr.responseText.includes('id="cx-live"');
-
-  // What was open stays open when a live part is replaced.
-  let opened = [];
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target.id !== "cx-live" || event.detail.xhr.status !== 200) return;
-    if (!isLivePart(event.detail.xhr)) {
-      event.detail.shouldSwap = false;
-      lost("You are not signed in any more: reload the page to go on.");
-      return;
-    }
-    opened = [...event.detail.target.querySelectorAll("details[id]")].map((each) => [each.id, each.open]);
-  });
-  document.addEventListener("htmx:afterSwap", () => {
-    opened.forEach(([id, open]) => {
-      const element = document.getElementById(id);
-      if (!(element instanceof HTMLDetailsElement) || element.open === open) return;
-      restored.add(element);
-      element.open = open;
-    });
-    opened = [];
-    tellTimes(document);
-  });
-  const failed = () => lost("The connection is lost: this page shows what was last known, and keeps trying.");
-  document.addEventListener("htmx:sendError", failed);
-  document.addEventListener("htmx:timeout", failed);
-  document.addEventListener("htmx:responseError", failed);
-  document.addEventListener("htmx:afterRequest", (event) => {
-    const { successful, xhr } = event.detail;
-    if (successful && (xhr.status === 204 || isLivePart(xhr))) lost("");
-  });
 
   document.addEventListener("DOMContentLoaded", () => {
     tellTimes(document);

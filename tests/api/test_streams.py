@@ -106,7 +106,11 @@ class Stream:
 def test_a_run_is_followed_and_taken_up_again(server: str):
     workflow = published([{"id": "a", **NOOP}])
     headers = bearer()
-    stream = Stream(server, ALL, headers)
+    # From where nothing has happened since, as after a break in which nothing did.
+    quiet = Stream(server, ALL, headers)
+    assert quiet.read() == ("ready", {})
+    quiet.close()
+    stream = Stream(server, f"{ALL}?last_event_id={quiet.last_id}", headers)
     assert stream.status == 200
     assert stream.answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert stream.answer.headers["Cache-Control"] == "no-cache, no-store, no-transform"

@@ -19,6 +19,7 @@ from django.conf import settings
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from autopilot.accounts.roles import Role
+from executions.events.hub import HUB
 from tests.factories import PASSWORD, UserFactory
 
 Result = TypeVar("Result")
@@ -178,4 +179,6 @@ def visit(
     complaints = [complaint for visit in visits for complaint in visit.complaints]
     for visit in visits:
         visit.close()
+    # Their streams end with it, and the connection that it reads with.
+    HUB.close()
     assert complaints == []

@@ -118,6 +118,7 @@ def test_what_is_open_stays_open_while_the_page_refreshes(visit: MakeVisit) -> N
     admin.wait_for("id until")
     # Something else happens to it.
     Execution.objects.filter(pk=execution.pk).update(revision=execution.revision + 100)
+    admin.do(lambda page: page.locator("#cx-live").dispatch_event("cx:news"))
     admin.do(lambda page: page.wait_for_function(CHANGED.format(execution.revision + 100)))
     assert admin.do(lambda page: page.locator("details#step-1-1").get_attribute("open")) == ""
     assert admin.do(lambda page: page.evaluate("location.hash")) == "#step-1-1"
