@@ -31,8 +31,11 @@ from executions.errors import (
     ConcurrencyReached,
     ExecutionNotFound,
     IdempotencyConflict,
+    QueuePaused,
     StartInvalid,
+    WorkflowPaused,
 )
+from executions.holding import refuse_start
 from executions.models import Execution, StateTransition, StepExecution
 from executions.noting import transition_of
 from executions.querysets import ExecutionQuerySet
@@ -93,6 +96,7 @@ class _Batch:
         self._earlier: dict[int, Execution] = {}
         self._versions: dict[str | None, WorkflowVersion | DomainError] = {}
         self._problems: list[Problem] = []
+        self._open_queues: set[str] = set()
         self._by_key: dict[str, int] = {}
 
     def add(self, index: int, request: Mapping[str, Any]) -> None:
@@ -122,8 +126,11 @@ class _Batch:
             if index in self._earlier:
                 continue
             try:
+                self._refuse_paused(row.queue)
                 row.version = self._version(self._asked_versions[index])
                 note_slot(row, check_input(row))
+            except (WorkflowPaused, QueuePaused):
+                raise
             except DomainError as error:
                 if any(each.path == "$.workflow" for each in error.details):
                     raise  # nothing is published: that is not about one of them
@@ -169,6 +176,12 @@ class _Batch:
                 self._note(index, conflict_with(earlier))
             else:
                 self._earlier[index] = earlier
+
+    def _refuse_paused(self, queue: str) -> None:
+        """Raises, for all of them, if the workflow or a queue takes no starts; asked once each."""
+        if queue not in self._open_queues:
+            refuse_start(workflow=self._workflow, queue=queue)
+            self._open_queues.add(queue)
 
     def _version(self, asked: str | None) -> WorkflowVersion:
         if asked not in self._versions:

@@ -36,6 +36,48 @@ class ConcurrencyReached(Conflict):
     code = "limit.concurrency"
 
 
+class WorkflowPaused(Conflict):
+    """The workflow is paused; it takes no new starts."""
+
+    code = "workflow.paused"
+
+
+class QueuePaused(Conflict):
+    """The queue is paused; it takes no new executions."""
+
+    code = "queue.paused"
+
+
+class NotPaused(Conflict):
+    """It is not paused."""
+
+    code = "not_paused"
+
+
+class HoldInvalid(Invalid):
+    """It cannot be paused as asked."""
+
+    code = "pause.invalid"
+
+
+class QueueUnknown(NotFound):
+    """There is no such queue."""
+
+    code = "queue.not_found"
+
+
+class LimitInvalid(Invalid):
+    """The limit does not say what it has to."""
+
+    code = "limit.invalid"
+
+
+class LimitConflict(Conflict):
+    """There is a limit for that already."""
+
+    code = "limit.exists"
+
+
 class ExecutionEnded(Conflict):
     """The execution has ended; nothing can be asked of it any more."""
 

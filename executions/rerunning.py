@@ -28,6 +28,7 @@ from executions.engine.undo import STEP_TYPE as UNDO_TYPE
 from executions.errors import ExecutionNotFound, RerunInvalid, TransitionRefused
 from executions.hidden.marks import kept
 from executions.hidden.veil import Veil
+from executions.holding import refuse_start
 from executions.models import Execution, StepExecution
 from executions.noting import transition_of
 from executions.runtime import dispatch
@@ -150,6 +151,7 @@ def _rerun(
         raise TransitionRefused(
             f"The execution is {source.state}; only one that has ended can be rerun."
         )
+    refuse_start(workflow=source.workflow, queue=row.queue)
     row.version = resolve_version(workflow=source.workflow, version=number)
     row.rerun_of = source
     row.is_test = source.is_test

@@ -18,6 +18,7 @@ from executions.asking import MAX_REASON_CHARS, ask
 from executions.engine.events import Verb
 from executions.engine.states import Reason
 from executions.errors import ExecutionNotFound
+from executions.holding import refuse_start
 from executions.models import Execution, Priority
 from executions.noting import transition_of
 from executions.reads import pending_of
@@ -48,7 +49,8 @@ def start_execution(
     idempotency_key: the same key by the same actor answers the first execution again.
     Commits or rolls back with the caller's transaction; workers hear of it after the commit.
     Raises PermissionDenied, InputInvalid, InputTooLarge, StartInvalid, IdempotencyConflict,
-    ConcurrencyReached, NoEncryptionKey, and what `resolve_version` raises.
+    ConcurrencyReached, WorkflowPaused, QueuePaused, NoEncryptionKey, and what
+    `resolve_version` raises.
     """
     actor.require(Permission.EXECUTION_START)
     execution = prepare(
@@ -67,6 +69,7 @@ def start_execution(
     earlier = earlier_of(execution)
     if earlier is not None:
         return Started(earlier, created=False)
+    refuse_start(workflow=workflow, queue=execution.queue)
     execution.version = resolve_version(workflow=workflow, version=version)
     note_slot(execution, check_input(execution))
     return _accept(execution, actor)

@@ -22,9 +22,9 @@ from autopilot.common.errors import DomainError
 from executions import why_outside, why_undo  # noqa: F401 - bring their sentences
 from executions.compensating import counts_of
 from executions.engine.events import WISHES
-from executions.engine.slots import shown_key
 from executions.engine.snapshot import Phase
 from executions.engine.states import Reason, State
+from executions.holding_up import held_up
 from executions.joining import Joining
 from executions.models import (
     Callback,
@@ -36,7 +36,6 @@ from executions.models import (
     StateTransition,
     Worker,
 )
-from executions.runtime import slots_sql
 from executions.suiting import is_undoing, was_undone
 from executions.why import (
     MAX_AHEAD,
@@ -44,7 +43,6 @@ from executions.why import (
     Change,
     Facts,
     Owner,
-    SlotWait,
     UndoFacts,
     Why,
     Wish,
@@ -133,7 +131,7 @@ def situations_of(
     wishes = _wishes(active)
     workers = _workers() if active else _Workers()
     ahead = _ahead(active, workers, now)
-    slots = _slots(active)
+    causes = held_up(active, now)
     changes = _changes(executions)
     errors = _errors(executions)
     undoing = _undoing(executions)
@@ -161,7 +159,7 @@ def situations_of(
             all_workers=workers.live,
             ahead=ahead.get(each.pk),
             outside=outside.get(each.pk, {}),
-            slot=slots.get(each.pk),
+            held_up=causes.get(each.pk),
         )
         found[each.pk] = Situation(why_of(facts), [wish.verb for wish in facts.pending])
     return found
@@ -282,35 +280,6 @@ def _outside(executions: Iterable[Execution]) -> dict[int, Mapping[str, Any]]:
         if (reader := OUTSIDE.get(reason)) is not None:
             found.update(reader(waiting))
     return found
-
-
-def _slots(executions: Iterable[Execution]) -> dict[int, SlotWait]:
-    """Which slot each one waits for, and how many wait for one of the same key before it."""
-    waiting = {
-        each.pk: each
-        for each in executions
-        if each.slot_key
-        and not each.slot_held
-        and each.owner_id is None
-        and each.runnable_at is None
-        and each.state in (State.INITIALIZED, State.RESUMED)
-    }
-    if not waiting:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            slots_sql.AHEAD,
-            {
-                "limit": MAX_AHEAD + 1,
-                "ids": list(waiting),
-                "keys": [each.slot_key for each in waiting.values()],
-                "priorities": [each.priority for each in waiting.values()],
-            },
-        )
-        return {
-            pk: SlotWait(shown_key(waiting[pk].slot_key), waiting[pk].slot_limit, ahead)
-            for pk, ahead in cursor.fetchall()
-        }
 
 
 def _changes(executions: Iterable[Execution]) -> dict[int, Change]:

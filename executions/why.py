@@ -14,6 +14,7 @@ from typing import Any
 from autopilot.common.words import duration_words, plural
 from executions.engine.events import Verb
 from executions.engine.states import ENDED, Reason, State
+from executions.held_up import MAX_AHEAD, HeldUp
 from executions.joining import NOTHING, Joining, stopping_words, waiting_words
 from executions.phrases import Ago, Phrase, Since, Strong, Typed, say
 
@@ -22,8 +23,6 @@ LATE_AFTER = timedelta(seconds=60)
 # Before this nobody calls it waiting.
 NOTICED_AFTER = timedelta(seconds=5)
 MAX_MESSAGE_CHARS = 300
-# Nobody counts further than this how many are before one in its queue.
-MAX_AHEAD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +48,6 @@ class Change:
 
     actor: str
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SlotWait:
-    """The slot that an execution waits for.
-
-    ahead: how many wait for one of the same key before it, at most MAX_AHEAD + 1.
-    """
-
-    key: str
-    limit: int
-    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +105,7 @@ class Facts:
     joining: Joining = NOTHING
     suspect_after: int = 3
     lost_after: int = 6
-    slot: SlotWait | None = None
+    held_up: HeldUp | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -176,14 +163,16 @@ def _standing(facts: Facts) -> Why:
     undoing = UNDO.get(facts.reason) if facts.undo else None
     if facts.owner is not None:
         return (undoing or _moving)(facts)
+    if facts.held_up is not None and facts.held_up.outranks:
+        return _held_up(facts, facts.held_up)
     if facts.is_ready:
         return _ready(facts)
     if facts.state is State.PAUSED:
         return _paused(facts)
     if undoing is not None:
         return undoing(facts)
-    if facts.slot is not None:
-        return _slot(facts, facts.slot)
+    if facts.held_up is not None:
+        return _held_up(facts, facts.held_up)
     if facts.state is State.INITIALIZED and facts.runnable_at is not None:
         return Why(
             "scheduled",
@@ -411,28 +400,15 @@ def _goes_on(facts: Facts) -> Phrase | str:
     return say(" It goes on with step {step}.", step=facts.place) if facts.step else ""
 
 
-def _slot(facts: Facts, slot: SlotWait) -> Why:
-    phrase = say(
-        "{start}; waits for a slot: {limit} with the concurrency key “{key}” may run at once"
-        "{line}.",
-        start=_start(facts),
-        limit=slot.limit if slot.limit > 1 else "only one",
-        key=slot.key,
-        line=f", and {_in_line(slot.ahead)} before it" if slot.ahead else "",
-    )
-    details = {
-        "key": slot.key,
-        "limit": slot.limit,
-        "ahead": min(slot.ahead, MAX_AHEAD),
-        "ahead_is_capped": slot.ahead > MAX_AHEAD,
-    }
-    return Why("slot", phrase, details)
+def _held_up(facts: Facts, cause: HeldUp) -> Why:
+    phrase = cause.phrase(_start(facts), facts.place)
+    return Why(cause.code, phrase, {**at_step(facts), **cause.details()})
 
 
-def _in_line(ahead: int) -> str:
-    if ahead > MAX_AHEAD:
-        return f"more than {MAX_AHEAD} wait"
-    return plural(ahead, "waits", "wait")
+def _limited(facts: Facts) -> Why:
+    """Its line or its turn is gone: it asks again in a moment."""
+    phrase = say("Asks again whether the call of step {step} may begin.", step=facts.place)
+    return Why("limit", phrase, at_step(facts))
 
 
 def _timer(facts: Facts) -> Why:
@@ -504,6 +480,7 @@ WAITS: dict[str, Callable[[Facts], Why]] = {
     "undo_call": _undo,
     "undo_backoff": _undo,
     "outside": _outside,
+    "limited": _limited,
 }
 
 
@@ -575,7 +552,6 @@ __all__ = [
     "Change",
     "Facts",
     "Owner",
-    "SlotWait",
     "UndoFacts",
     "Why",
     "Wish",

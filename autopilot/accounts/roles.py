@@ -19,6 +19,7 @@ class Permission(StrEnum):
     EXECUTION_SIGNAL = "executions.signal_execution"
     TASK_WORK = "executions.work_on_tasks"
     APPROVAL_DECIDE = "executions.decide_approval"
+    LIMITS_MANAGE = "executions.manage_limits"
     MONITORING_VIEW = "monitoring.view_monitoring"
     # Not `auth.change_user`: the user model is whatever AUTH_USER_MODEL says.
     USER_MANAGE = "accounts.manage_users"
@@ -44,6 +45,7 @@ _OPERATOR = _VIEWER | {
     Permission.EXECUTION_SIGNAL,
     Permission.TASK_WORK,
     Permission.APPROVAL_DECIDE,
+    Permission.LIMITS_MANAGE,
 }
 # A designer tries out what they write, and so may start; controlling other people's
 # executions stays with operators.

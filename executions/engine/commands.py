@@ -208,6 +208,13 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
+class LineUp:
+    """The execution waits for a place of this limit, and is woken when it is handed one."""
+
+    limit_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Yield:
     """There is more to plan; make this much durable and come back with `Continued`."""
 
@@ -274,6 +281,7 @@ Command = (
     | Call
     | CallUndo
     | Survey
+    | LineUp
     | Yield
     | Rest
     | Block

@@ -62,6 +62,15 @@ class LogRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """The current step's action may not be called yet: at `until`, or (None) once a place of the
+    limit is handed to the execution."""
+
+    until: datetime | None
+    limit_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CallSucceeded:
     """The current step's action returned."""
 
@@ -181,6 +190,7 @@ class Surveyed:
 Event = (
     Claimed
     | Continued
+    | Barred
     | CallSucceeded
     | CallFailed
     | CallPending

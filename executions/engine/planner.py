@@ -16,6 +16,7 @@ from executions.engine import (
     callbacks,
     children,
     flow,
+    limited,
     maps,  # noqa: F401 - a type of step brings itself in
     outside,
     parallels,  # noqa: F401
@@ -33,6 +34,7 @@ from executions.engine.errors import (
 )
 from executions.engine.events import (
     Asked,
+    Barred,
     CallFailed,
     CallPending,
     CallSucceeded,
@@ -184,7 +186,7 @@ def _on_claimed(working: Working, event: Claimed, now: datetime, spent: Callable
         return
     elif state is State.WAITING:
         until = flow.wakes_at(working.snapshot)
-        if until is None or now < until:
+        if (until is None or now < until) and not limited.may_ask(working):
             working.add(Block(until))
             return
         working.transit(State.RUNNING, Reason.RUNNING, flow.ENGINE)
@@ -203,6 +205,10 @@ def _wait_for_slot(working: Working, now: datetime) -> None:
     if snapshot.state is State.RESUMED and snapshot.paused_at is None:
         snapshot.paused_at = now
     working.add(Block(None))
+
+
+def _on_barred(working: Working, event: Barred, now: datetime, spent: Callable[[], bool]) -> None:
+    limited.bar(working, event, now)
 
 
 def _begin(working: Working, now: datetime) -> None:
@@ -367,6 +373,7 @@ def _on_pending(
 _HANDLERS: dict[type, Callable[..., None]] = {
     Claimed: _on_claimed,
     Continued: _on_continued,
+    Barred: _on_barred,
     Asked: _on_asked,
     Told: _on_told,
     Delivered: _on_delivered,

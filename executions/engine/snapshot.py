@@ -24,6 +24,7 @@ class Phase(StrEnum):
     INSIDE = "inside"  # a group whose steps are being taken; only in frames
     CHILDREN = "children"  # its child executions are under way
     STOPPING = "stopping"  # it is decided what they come to, and the rest are being cancelled
+    LIMITED = "limited"  # its action may not be called yet; at `wait_until`, or once it is woken
     OUTSIDE = "outside"  # it waits for news from outside, until `wait_until` if that is given
     SKIPPED = "skipped"  # somebody had it skipped; the step after it is next
     RESULT = "result"  # it ended the execution; what that comes to is next

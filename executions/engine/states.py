@@ -36,6 +36,7 @@ class Reason(StrEnum):
     QUEUED = "queued"
     SCHEDULED = "scheduled"
     SLOT = "slot"
+    RATE = "rate"
     RUNNING = "running"
     TIMER = "timer"
     BACKOFF = "backoff"

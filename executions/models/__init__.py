@@ -13,6 +13,7 @@ from executions.models.callbacks import Callback
 from executions.models.execution import ENDED_VALUES, Execution, Kind, Priority
 from executions.models.history import LogLine, StateTransition, StepExecution
 from executions.models.inbox import InboxMessage
+from executions.models.limits import ActionLimit, Hold, LimitUse
 from executions.models.signals import Signal, SignalWait
 from executions.models.state import DurableValue
 from executions.models.undoing import Compensation, ErrorStart
@@ -20,6 +21,7 @@ from executions.models.worker import Worker
 
 __all__ = [
     "ENDED_VALUES",
+    "ActionLimit",
     "Approval",
     "ApprovalAssignee",
     "ApprovalDecision",
@@ -31,8 +33,10 @@ __all__ = [
     "DurableValue",
     "ErrorStart",
     "Execution",
+    "Hold",
     "InboxMessage",
     "Kind",
+    "LimitUse",
     "LogLine",
     "MailKind",
     "Priority",

@@ -188,6 +188,8 @@ class Execution(ExecutionVerbs, models.Model):
     slot_held = models.BooleanField(default=False)
     slot_limit = models.PositiveIntegerField(default=0, db_default=0)
     slot_policy = models.CharField(max_length=16, blank=True, default="", db_default="")
+    # It was ready while its workflow was switched off, and has been put out of the claims' way.
+    is_parked = models.BooleanField(default=False, db_default=False)
     is_test = models.BooleanField(default=False)
 
     created_at = models.DateTimeField()
@@ -242,6 +244,8 @@ class Execution(ExecutionVerbs, models.Model):
             ),
             # Taking and giving back concurrency slots, counted from rows.
             models.Index(fields=["slot_key"], condition=Q(slot_held=True), name="execution_slots"),
+            # What is to go on once its workflow is switched on again.
+            models.Index(fields=["workflow"], condition=Q(is_parked=True), name="execution_parked"),
             # Who waits for a slot of a key, in their order. None of them is in the claim's index.
             models.Index(
                 "slot_key",

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from executions.engine.states import State
-from executions.runtime import children_sql, prepared, slots_sql, undo_sql
+from executions.runtime import children_sql, limits_sql, prepared, slots_sql, undo_sql
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.outside_sql import KINDS
 
@@ -50,6 +50,7 @@ def batch(checkpoints: list[Checkpoint], *, waits: bool = True) -> tuple[str, di
         if waits and (slots := sorted({each.slot_key for each in checkpoints if each.slot_key})):
             parts.append(slots_sql.HAND_ON)
             parameters["slots"] = slots
+        _add_limits(checkpoints, parts, parameters, waits=waits)
     return "".join(parts), parameters
 
 
@@ -58,7 +59,8 @@ def _is_planned(each: Checkpoint) -> bool:
     outside = each.opens or each.closes or each.rejects
     children = each.spawn or each.follows or each.tell or each.ends
     undoing = each.promises or each.settles or each.owes
-    return bool(outside or children or undoing or each.slot_key)
+    limits = each.leaves_limits or each.lines_up
+    return bool(outside or children or undoing or each.slot_key or limits)
 
 
 def ids_to_lock(checkpoints: list[Checkpoint]) -> list[int]:
@@ -120,6 +122,26 @@ def _add_children(
     if ended:
         parts.append(prepared.ENDED)
         parameters["ended"] = _dump(list(ended.values()))
+
+
+def _add_limits(
+    checkpoints: list[Checkpoint], parts: list[str], parameters: dict[str, Any], *, waits: bool
+) -> None:
+    """Places in limits of calls: given back, waited for, handed on."""
+    leaving = [each.execution_id for each in checkpoints if each.leaves_limits]
+    lining_up = [
+        {"execution_id": each.execution_id, "limit_id": each.lines_up}
+        for each in checkpoints
+        if each.lines_up
+    ]
+    if leaving:
+        parts.append(limits_sql.LEAVE)
+        parameters["leaving"] = leaving
+    if lining_up:
+        parts += [limits_sql.WAIT, limits_sql.WAKE_STRAY]
+        parameters["lining_up"] = _dump(lining_up)
+    if waits and (leaving or lining_up):
+        parts += [limits_sql.LOCK_ALL, limits_sql.HAND_ON, ";\n"]
 
 
 def _dump(rows: list[dict[str, Any]]) -> str:

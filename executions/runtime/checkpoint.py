@@ -18,6 +18,7 @@ from executions.engine.commands import (
     Closing,
     Command,
     Finish,
+    LineUp,
     Open,
     Promise,
     RecordStep,
@@ -36,7 +37,7 @@ from executions.engine.commands import (
 from executions.engine.events import Verb
 from executions.engine.payload import Payload
 from executions.engine.slots import Slot
-from executions.engine.snapshot import Position, Snapshot
+from executions.engine.snapshot import Phase, Position, Snapshot
 from executions.engine.states import ENDED, Reason, State, UndoState, is_legal
 from executions.hidden.veil import Veil
 from executions.runtime import veiling
@@ -99,6 +100,16 @@ class Checkpoint:
     ends: tuple[int, str, int] | None = None
     # The concurrency key of which it gives a slot back or wants one; empty: neither.
     slot_key: str = ""
+    # The limit of calls for whose place it waits from here on; 0: none. Whether it leaves a call
+    # for which it may have places or turns.
+    lines_up: int = 0
+    leaves_limits: bool = False
+
+    @property
+    def makes_ready(self) -> bool:
+        """Whether others may have something to do now, besides a parent."""
+        handed_on = self.slot_key or self.leaves_limits or self.lines_up
+        return bool(self.spawn or self.tell or self.follows or handed_on)
 
     @property
     def releases(self) -> bool:
@@ -116,12 +127,14 @@ def build(
     child_of: tuple[int, str, int] | None = None,
     slot_key: str = "",
     veil: Veil | None = None,
+    limited: tuple[int, int] | None = None,
 ) -> Checkpoint:
     """Write down what `commands` made of an execution; moves `counters` on.
 
     child_of: the parent's id, step and generation, if it is a child. slot_key: the concurrency
     key that it has a slot of or wants one of. veil: what is known to be hidden; it learns what the
     definition hides of all this first, for what a later command hides an earlier one may say too.
+    limited: number and attempt of the step for whose call it may have places in limits.
 
     Raises IllegalTransition, and NoEncryptionKey, before anything is sent anywhere.
     """
@@ -162,6 +175,8 @@ def build(
                 checkpoint.spawn.extend(_spawn_rows(after.execution_id, command, veil))
             case TellChildren():
                 _add_tell(checkpoint, command, veil)
+            case LineUp(limit_id) if _is_limited(after):
+                checkpoint.lines_up = limit_id
             case Transit():
                 _add_transition(checkpoint, command, counters, now, veil)
             case Finish():
@@ -175,7 +190,25 @@ def build(
     if after.state is State.PAUSED and checkpoint.transitions:
         row["paused_at"] = now
     _note_slot(checkpoint, after, slot_key)
+    checkpoint.leaves_limits = limited is not None and limited != call_of(after)
     return checkpoint
+
+
+def _is_limited(after: Snapshot) -> bool:
+    position = after.position
+    return after.state is State.WAITING and (
+        position is not None and position.phase is Phase.LIMITED
+    )
+
+
+def call_of(after: Snapshot) -> tuple[int, int] | None:
+    """Number and attempt of the step that it calls the action of, or waits to."""
+    position = after.position
+    if position is None or after.state not in (State.RUNNING, State.WAITING):
+        return None
+    if position.phase not in (Phase.CALL, Phase.LIMITED):
+        return None
+    return (position.seq, position.attempt)
 
 
 def _note_slot(checkpoint: Checkpoint, after: Snapshot, slot_key: str) -> None:
@@ -415,4 +448,12 @@ def _add_transition(
     checkpoint.row["reason"] = reason
 
 
-__all__ = ["Checkpoint", "Counters", "Directive", "IllegalTransition", "build", "directive_of"]
+__all__ = [
+    "Checkpoint",
+    "Counters",
+    "Directive",
+    "IllegalTransition",
+    "build",
+    "call_of",
+    "directive_of",
+]

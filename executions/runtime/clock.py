@@ -18,7 +18,7 @@ from django.db import Error, connection
 from django.db.models.functions import Now
 
 from autopilot.common.database_time import database_now
-from executions import slots
+from executions import holding, limiting, slots
 from executions.approvals.mail import Postman
 from executions.failing import start_owed
 from executions.models import Execution, Worker
@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 LOCK = (0x41435831, 1)
 LEADER_TRIES_SECONDS = 2.0
 WORKERS_EVERY_SECONDS = 1.0
-SLOTS_EVERY_SECONDS = 1.0
+# For slots, limits and switches.
+SWEEP_SECONDS = 0.5
 # Ready this long without an owner: its bell was lost, or every worker was busy. Ring again.
 RING_AGAIN_SECONDS = 5.0
 # Waits for signals and signals of the last moments are matched every second, should the process
@@ -118,7 +119,7 @@ class Clock:
         now = database_now()
         self._postman.look()
         queues = self._free_workers(now)
-        self._sweep_slots(now)
+        self._sweep(now)
         start_owed()
         queues |= self._due(now)
         queues |= self._match(now)
@@ -151,13 +152,16 @@ class Clock:
         self._freed_at = now
         return free_lost_workers()
 
-    def _sweep_slots(self, now: datetime) -> None:
-        """Hand out slots that are free although somebody waits for them: a wake was skipped."""
-        if self._swept_at and now - self._swept_at < timedelta(seconds=SLOTS_EVERY_SECONDS):
+    def _sweep(self, now: datetime) -> None:
+        """What holds executions up on purpose: let go what need not wait, put aside what must."""
+        if self._swept_at and now - self._swept_at < timedelta(seconds=SWEEP_SECONDS):
             return
         self._swept_at = now
         self._swept_key, count = slots.sweep(self._swept_key)
         self.slots_swept += count
+        limiting.sweep()
+        holding.end_expired(now)
+        holding.tend()
 
     def _match(self, now: datetime) -> set[str]:
         """Queues with something that was given a signal here."""

@@ -125,6 +125,7 @@ class Drain:
         while not self._is_stopping():
             if time.monotonic() - self._started > settings.AUTOPILOT["DRAIN_SECONDS"]:
                 return True
+            await self._ledger.freshen()
             if await self._claim() or self._tasks:
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since > settings.AUTOPILOT["LINGER_SECONDS"]:

@@ -13,6 +13,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -21,9 +22,11 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import errors as pg
 
+from autopilot.common import clock
 from executions.engine.events import SIGNAL, ChildrenEnded, Surveyed
+from executions.engine.states import Reason
 from executions.hidden.veil import Veil
-from executions.runtime import prepared, statements
+from executions.runtime import limits, prepared, statements
 from executions.runtime.batch import batch, ids_to_lock
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.claims import (
@@ -34,9 +37,11 @@ from executions.runtime.claims import (
     read_messages,
 )
 from executions.runtime.faults import fault
+from executions.runtime.limits import Barred
 from executions.runtime.matching import Woken, match_waits
 from executions.runtime.outers import Outers
 from executions.runtime.rows import cursor
+from executions.runtime.rules import Rules
 from executions.runtime.undoing import survey
 
 log = structlog.get_logger(__name__)
@@ -51,6 +56,8 @@ CONNECTION_LOST = (
     InterfaceError,
 )
 TRY_AGAIN = (pg.DeadlockDetected, pg.SerializationFailure)
+# How long a call is put off if others hold the lock of its limit for too long.
+LIMIT_BUSY = timedelta(seconds=1)
 # Between two looks at rows that somebody else holds.
 BUSY_SECONDS = 0.02
 
@@ -118,6 +125,7 @@ class Ledger:
         # Executions this process knows it owns, by id, with the epoch of the claim.
         self._held: dict[int, int] = {}
         self._outers = Outers()
+        self.rules = Rules()
         self._closed = False
         self._lost_connection = False
         self.commits = 0
@@ -138,7 +146,12 @@ class Ledger:
             "suspect": suspect_after,
             **dict(zip(statements.PROBES, priorities, strict=True)),
         }
-        return await self._ask(lambda: self._claim(prepared.CLAIM, parameters))
+        return await self._ask(lambda: self._claim(self._claim_sql(queue_name), parameters))
+
+    def _claim_sql(self, queue_name: str) -> str:
+        if self.rules.holds_queue(queue_name):
+            return statements.CLAIM_OF_HELD_QUEUE
+        return statements.CLAIM_BUT_HELD if self.rules.held_workflows else prepared.CLAIM
 
     async def claim_suspect(self, *, queue_name: str, suspect_after: int) -> list[Claim]:
         """Become the owner of one execution that may be killing its workers, if there is any."""
@@ -147,6 +160,9 @@ class Ledger:
             "queue": queue_name,
             "suspect": suspect_after,
         }
+        await self.freshen()
+        if self.rules.holds_queue(queue_name):
+            return []
         return await self._ask(lambda: self._claim(statements.CLAIM_SUSPECT, parameters))
 
     async def record(self, checkpoint: Checkpoint) -> int:
@@ -159,6 +175,20 @@ class Ledger:
         answer: asyncio.Future[int] = loop.create_future()
         self._put(_Job(answer, loop, checkpoint=checkpoint))
         return await answer
+
+    async def freshen(self) -> None:
+        """Make sure that what is known of switches and limits is not old."""
+        if self.rules.are_stale:
+            await self._ask(lambda: self._again(self.rules.read))
+
+    async def enter_limits(self, execution_id: int, limit_ids: Sequence[int]) -> Barred | None:
+        """Take what a call needs of these limits; None = it may begin."""
+        try:
+            return await self._ask(
+                lambda: self._again(lambda: limits.enter(execution_id, limit_ids))
+            )
+        except pg.LockNotAvailable:
+            return Barred(Reason.RATE, clock.now() + LIMIT_BUSY)
 
     async def messages(self, seen: dict[int, int]) -> list[Message]:
         """Inbox messages after the given sequence numbers, by execution id."""
@@ -418,7 +448,7 @@ class Ledger:
     def _claim(self, sql: str, parameters: dict[str, Any]) -> list[Claim]:
         def run() -> list[Claim]:
             with cursor() as opened:
-                opened.execute(sql, parameters)
+                opened.execute(sql, {**parameters, "held": self.rules.held_workflows})
                 rows = opened.fetchall()
             fault("ledger.after_claim")
             claims = read_claims(rows, self._outers)

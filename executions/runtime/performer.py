@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,6 +50,14 @@ from workflows.definition.compiled import ActionConfig, CompiledStep
 from workflows.definition.expressions import ExpressionError
 
 log = structlog.get_logger(__name__)
+
+
+# Whether a call may begin: with the action's name and its parameters.
+Admit = Callable[[str, Any], Awaitable[None]]
+
+
+async def _admit_all(action: str, params: Any) -> None:
+    """Nothing is limited."""
 
 
 class Watch:
@@ -158,11 +166,17 @@ class Performer:
         return action.can_repeat(params)
 
     async def perform(
-        self, snapshot: Snapshot, call: Call, veil: Veil | None = None
+        self,
+        snapshot: Snapshot,
+        call: Call,
+        veil: Veil | None = None,
+        admit: Admit = _admit_all,
     ) -> CallSucceeded | CallFailed | CallPending:
-        """Call the action of the current step. Raises only asyncio.CancelledError.
+        """Call the action of the current step.
 
-        veil: what is known to be hidden; it learns what the output adds to that.
+        veil: what is known to be hidden; it learns what the output adds to that. admit: asked with
+        the action's name and parameters right before the call; it raises what stops it. Raises
+        only that and asyncio.CancelledError.
         """
         veil = Veil() if veil is None else veil
         position = call.position
@@ -181,6 +195,7 @@ class Performer:
         try:
             params = self._params(snapshot, step, config, position)
             action, valid = _resolve(config.action, params)
+            await admit(action.name, params.value)
             bounds = _Bounds(
                 key=f"{snapshot.execution_id}-{step.id}-{position.seq}",
                 place=Place(snapshot.execution_id, position.seq, position.attempt),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -21,6 +21,7 @@ from executions.engine.errors import SEALED_UNREADABLE, VALIDATION_OUTPUT, WORKE
 from executions.engine.events import (
     CALLBACK,
     Asked,
+    Barred,
     ChildrenEnough,
     ChildrenFailing,
     Claimed,
@@ -36,10 +37,11 @@ from executions.engine.snapshot import WITH_CHILDREN, Phase, Snapshot
 from executions.engine.states import State
 from executions.hidden.crashes import log_crash
 from executions.hidden.veil import Veil
-from executions.runtime.checkpoint import Directive, build, directive_of
+from executions.runtime.checkpoint import Directive, build, call_of, directive_of
 from executions.runtime.claims import Claim, Message
 from executions.runtime.faults import fault
 from executions.runtime.ledger import Fenced, Held, Ledger, LedgerClosed, Refused, Unheard
+from executions.runtime.limits import CallBarred
 from executions.runtime.performer import Performer
 
 log = structlog.get_logger(__name__)
@@ -61,6 +63,9 @@ class Holder(Protocol):
 
     @property
     def closing(self) -> bool: ...
+
+    @property
+    def queue(self) -> str: ...
 
     def ring(self) -> None: ...
 
@@ -91,6 +96,8 @@ class Runner:
         self._may_interrupt = True
         self._interrupted = False
         self._awake = asyncio.Event()
+        # Number and attempt of the step for whose call it may have places in limits.
+        self._limited = call_of(claim.snapshot)
 
     @property
     def read_seq(self) -> int:
@@ -138,7 +145,7 @@ class Runner:
                 return
             if self._inbox:
                 snapshot, directive = await self._advance(snapshot, [])
-            elif self._drain.closing:
+            elif self._drain.closing or self._is_held(snapshot):
                 await self._give_back(untouched=True)
                 return
             else:
@@ -147,6 +154,10 @@ class Runner:
                     await self._give_back(untouched=False)
                     return
                 snapshot, directive = await self._advance(snapshot, [event] if event else [])
+
+    def _is_held(self, snapshot: Snapshot) -> bool:
+        """Whether its workflow or its queue has been switched off."""
+        return self._ledger.rules.holds(self._drain.queue, snapshot.workflow)
 
     async def _first(self, snapshot: Snapshot) -> tuple[Snapshot, Directive]:
         """Plan what to do with the execution as it was found."""
@@ -226,7 +237,11 @@ class Runner:
                 fault("runner.before_undo")
                 return await self._performer.undo(snapshot, directive, self._veil)
             fault("runner.before_call")
-            return await self._performer.perform(snapshot, directive, self._veil)
+            return await self._performer.perform(
+                snapshot, directive, self._veil, lambda *call: self._admit(directive, *call)
+            )
+        except CallBarred as barred:
+            return Barred(barred.barred.until, barred.barred.limit_id)
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise
@@ -236,6 +251,16 @@ class Runner:
             return None
         finally:
             self._calling = False
+
+    async def _admit(self, directive: Call, action: str, params: Any) -> None:
+        """Take what the limits of the call ask for. Raises CallBarred if it can't begin yet."""
+        limit_ids = self._ledger.rules.matching(action, params)
+        if not limit_ids:
+            return
+        self._limited = (directive.position.seq, directive.position.attempt)
+        barred = await self._ledger.enter_limits(self.execution_id, limit_ids)
+        if barred is not None:
+            raise CallBarred(barred)
 
     async def _rest(self, until: datetime) -> Event | None:
         """Wait out a short backoff; None = a message came first."""
@@ -322,11 +347,14 @@ class Runner:
             child_of=self._claim.child_of,
             slot_key=self._claim.slot_key,
             veil=self._veil,
+            limited=self._limited,
         )
         inbox_seq = await self._ledger.record(checkpoint)
         self._revision += 1
         fault("runner.after_checkpoint")
-        if checkpoint.spawn or checkpoint.tell or checkpoint.follows or checkpoint.slot_key:
+        if checkpoint.leaves_limits:
+            self._limited = None
+        if checkpoint.makes_ready:
             self._drain.announce()
         elif checkpoint.ends or checkpoint.opens.get(CALLBACK):
             # Another item may go now, or the parent; or the end of a call came before its begin.

@@ -101,7 +101,7 @@ _PROBE = """
 {name} AS (
     SELECT id FROM executions_execution
      WHERE owner_id IS NULL AND queue = %(queue)s AND priority = %({name})s
-       AND runnable_at <= now() AND runnable_at IS NOT NULL AND claims < %(suspect)s
+       AND runnable_at <= now() AND runnable_at IS NOT NULL AND claims < %(suspect)s{only}
      ORDER BY runnable_at
      LIMIT greatest(0, %(limit)s{taken})
        FOR NO KEY UPDATE SKIP LOCKED)"""
@@ -130,23 +130,26 @@ _ME = "WITH me AS (SELECT id FROM executions_worker WHERE id = %(worker)s FOR KE
 PROBES = ("first", "second", "third", "fourth")
 
 
-def _claim() -> str:
+def _claim(only: str = "") -> str:
     parts = []
     for index, name in enumerate(PROBES):
         taken = "".join(f" - (SELECT count(*) FROM {each})" for each in PROBES[:index])  # noqa: S608 - constant
-        parts.append(_PROBE.format(name=name, taken=taken))
+        parts.append(_PROBE.format(name=name, taken=taken, only=only))
     source = " UNION ALL ".join(f"SELECT id FROM {name}" for name in PROBES)  # noqa: S608 - constant
     return f"{_ME},{','.join(parts)}{_TAKE.format(source=source)}{_RETURNING}"
 
 
 CLAIM = _claim()
+# While something is switched off, what was asked of an execution is still seen to.
+CLAIM_OF_HELD_QUEUE = _claim(" AND inbox_seq > seen_seq")
+CLAIM_BUT_HELD = _claim(" AND (workflow_id <> ALL(%(held)s::bigint[]) OR inbox_seq > seen_seq)")
 
 # One that was claimed several times without getting anywhere, to be run alone.
 CLAIM_SUSPECT = f"""{_ME},
 suspects AS (
     SELECT id FROM executions_execution
      WHERE owner_id IS NULL AND queue = %(queue)s AND runnable_at <= now()
-       AND claims >= %(suspect)s
+       AND claims >= %(suspect)s AND workflow_id <> ALL(%(held)s::bigint[])
      ORDER BY runnable_at LIMIT 1
        FOR NO KEY UPDATE SKIP LOCKED)
 {_TAKE.format(source="SELECT id FROM suspects")}{_RETURNING}"""  # noqa: S608 - constant

@@ -192,12 +192,12 @@ def test_a_list_costs_the_same_queries_however_long_it_is(
         pause_execution(execution=ExecutionFactory.create(), actor=SYSTEM)
     ExecutionFactory.create()
     api.get(ROOT)
-    # The rows, what was asked of them, the workers; who asks and may what is known by now.
-    with django_assert_num_queries(3):
+    # The rows, what was asked of them, the workers, what is paused; who asks and may what is known by now.
+    with django_assert_num_queries(4):
         short = api.get(ROOT)
     for _ in range(12):
         pause_execution(execution=ExecutionFactory.create(), actor=SYSTEM)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         long = api.get(ROOT)
     assert [len(short.json()["results"]), len(long.json()["results"])] == [4, 16]
     assert long.json()["results"][0]["pending"] == ["pause"]
@@ -206,18 +206,18 @@ def test_a_list_costs_the_same_queries_however_long_it_is(
 def test_a_list_reads_no_heavy_column(api: APIClient, django_assert_num_queries):
     ExecutionFactory.create()
     api.get(ROOT)
-    with django_assert_num_queries(2) as queries:
+    with django_assert_num_queries(3) as queries:
         api.get(ROOT)
     sql = " ".join(query["sql"] for query in queries.captured_queries)
     for column in ('"input"', '"output"', '"variables"', '"error"', '"definition"'):
         assert column not in sql
 
 
-def test_a_detail_costs_two_queries(api: APIClient, django_assert_num_queries):
+def test_a_detail_costs_three_queries(api: APIClient, django_assert_num_queries):
     execution = ExecutionFactory.create()
     api.get(ROOT)
-    # The row, and the workers that could move it.
-    with django_assert_num_queries(2):
+    # The row, the workers that could move it, and what is paused.
+    with django_assert_num_queries(3):
         assert api.get(f"{ROOT}{execution.pk}/").status_code == 200
 
 

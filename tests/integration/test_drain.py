@@ -16,6 +16,9 @@ class CountingLedger:
     def __init__(self) -> None:
         self.claims = 0
 
+    async def freshen(self) -> None:
+        pass
+
     async def claim(self, **wanted: Any) -> list[Any]:
         self.claims += 1
         return []

@@ -26,6 +26,7 @@ def test_operators_add_the_control_of_executions() -> None:
         "executions.signal_execution",
         "executions.work_on_tasks",
         "executions.decide_approval",
+        "executions.manage_limits",
     }
     assert MATRIX[Role.VIEWER] < MATRIX[Role.OPERATOR]
 

@@ -1,0 +1,106 @@
+"""Reads what holds executions up on purpose, for a page of them: a query a kind that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+
+from executions.engine.slots import shown_key
+from executions.engine.snapshot import Phase
+from executions.engine.states import State
+from executions.held_up import MAX_AHEAD, HeldUp, LimitWait, SlotWait, SwitchedOff
+from executions.holding import live_holds
+from executions.models import Execution, Hold, LimitUse
+from executions.runtime import slots_sql
+
+
+def held_up(executions: Iterable[Execution], now: datetime) -> dict[int, HeldUp]:
+    """What holds each of these up, of those that have not ended and that nobody owns."""
+    free = [each for each in executions if each.owner_id is None and not each.has_ended]
+    if not free:
+        return {}
+    return {**_limits(free), **_slots(free), **_switches(free, now)}
+
+
+def _slots(executions: Iterable[Execution]) -> dict[int, HeldUp]:
+    waiting = {
+        each.pk: each
+        for each in executions
+        if each.slot_key
+        and not each.slot_held
+        and each.runnable_at is None
+        and each.state in (State.INITIALIZED, State.RESUMED)
+    }
+    if not waiting:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            slots_sql.AHEAD,
+            {
+                "limit": MAX_AHEAD + 1,
+                "ids": list(waiting),
+                "keys": [each.slot_key for each in waiting.values()],
+                "priorities": [each.priority for each in waiting.values()],
+            },
+        )
+        return {
+            pk: SlotWait(shown_key(waiting[pk].slot_key), waiting[pk].slot_limit, ahead)
+            for pk, ahead in cursor.fetchall()
+        }
+
+
+def _limits(executions: Iterable[Execution]) -> dict[int, HeldUp]:
+    waiting = [
+        each.pk
+        for each in executions
+        if each.current_phase == Phase.LIMITED and each.state == State.WAITING
+    ]
+    if not waiting:
+        return {}
+    before = LimitUse.objects.filter(
+        limit=OuterRef("limit"), kind=LimitUse.Kind.PLACE, held=False, pk__lt=OuterRef("pk")
+    )
+    count = before.values("limit").annotate(count=Count("pk")).values("count")
+    uses = LimitUse.objects.filter(execution__in=waiting).select_related("limit")
+    found: dict[int, LimitWait] = {}
+    for use in uses.annotate(ahead=Coalesce(Subquery(count), 0)).order_by("until"):
+        limit = use.limit
+        to = "of" if limit.subject == limit.Subject.ACTION else "to"
+        of = f"calls {to} {limit.pattern}"
+        if use.kind == LimitUse.Kind.TURN and limit.rate and use.until:
+            # The last of its turns is the one that it waits for.
+            found[use.execution_id] = LimitWait(of, limit.rate, limit.period_seconds, use.until)
+        elif use.kind == LimitUse.Kind.PLACE and not use.held and limit.max_concurrent:
+            ahead = min(use.ahead, MAX_AHEAD + 1)
+            found[use.execution_id] = LimitWait(of, limit.max_concurrent, ahead=ahead)
+    return dict(found)
+
+
+def _switches(executions: Iterable[Execution], now: datetime) -> dict[int, HeldUp]:
+    """Of those that a worker could take, or that have been put aside."""
+    ready = [
+        each
+        for each in executions
+        if each.is_parked or (each.runnable_at is not None and each.runnable_at <= now)
+    ]
+    if not ready:
+        return {}
+    holds = list(live_holds(now).filter(mode=Hold.Mode.ALL).select_related("workflow"))
+    workflows = {each.workflow_id: each for each in holds if each.workflow_id}
+    queues = {each.queue: each for each in holds if each.queue}
+    found: dict[int, HeldUp] = {}
+    for each in ready:
+        hold = queues.get(each.queue) or workflows.get(each.workflow_id)
+        if hold is not None:
+            found[each.pk] = SwitchedOff(
+                is_queue=bool(hold.queue),
+                name=hold.workflow.slug if hold.workflow else hold.queue,
+                by=hold.actor,
+                reason=hold.reason,
+                until=hold.until,
+            )
+    return found
