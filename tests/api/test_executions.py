@@ -192,7 +192,7 @@ def test_a_list_costs_the_same_queries_however_long_it_is(
         pause_execution(execution=ExecutionFactory.create(), actor=SYSTEM)
     ExecutionFactory.create()
     api.get(ROOT)
-    # The rows, what was asked of them, the workers, what is paused; who asks and may what is known by now.
+    # The rows, what was asked of them, the workers, what is paused; who asks is known by now.
     with django_assert_num_queries(4):
         short = api.get(ROOT)
     for _ in range(12):
