@@ -18,7 +18,7 @@ from benchmarks.workload import BooksWrong
 
 # What executions.bulk.start_many takes; it can't be imported before the servers are there.
 MAX_BATCH = 1_000
-WORKS = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS")
+WORKS = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,11 +28,14 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--executions", type=int, default=500, help="Of W1 and W4 (500).")
     found.add_argument("--large", type=int, default=10_000, help="Executions of W1L (10000).")
     found.add_argument("--singles", type=int, default=100, help="Executions of W2 (100).")
-    found.add_argument("--repeat", type=int, default=3, help="Runs of W1, W2, W3 and W6 (3).")
+    found.add_argument(
+        "--repeat", type=int, default=3, help="Runs of W1, W2, W3, W6 and SIGNALS (3)."
+    )
     found.add_argument("--repeat-large", type=int, default=1, help="Runs of the others (1).")
     found.add_argument("--items", type=int, default=1_000, help="Items of W3 and MAPS (1000).")
     found.add_argument("--passes", type=int, default=10_000, help="Passes of LOOP (10000).")
     found.add_argument("--calls", type=int, default=200, help="Calls of W6 (200).")
+    found.add_argument("--signals", type=int, default=1_000, help="Signals of SIGNALS (1000).")
     found.add_argument("--submitters", type=int, default=1, help="Submitting processes (1).")
     found.add_argument(
         "--batch",
@@ -57,8 +60,17 @@ def main() -> int:
     works = list(dict.fromkeys(each.upper() for each in arguments.works)) or list(WORKS)
     if unknown := [each for each in works if each not in WORKS]:
         return _complain(f"There is no work {unknown[0]!r}; there are {', '.join(WORKS)}.")
-    counts = ("workers", "executions", "large", "singles", "repeat", "repeat_large", "submitters")
-    for name in (*counts, "items", "passes", "calls", "batch", "commit_seconds", "idle_seconds"):
+    counts: tuple[str, ...] = (
+        "workers",
+        "executions",
+        "large",
+        "singles",
+        "repeat",
+        "repeat_large",
+        "submitters",
+    )
+    counts = (*counts, "items", "passes", "calls", "signals", "batch")
+    for name in (*counts, "commit_seconds", "idle_seconds"):
         if getattr(arguments, name) <= 0:
             return _complain(f"--{name.replace('_', '-')} must be above zero.")
     if arguments.batch > MAX_BATCH:
@@ -101,6 +113,7 @@ def _measure(arguments: argparse.Namespace, works: list[str]) -> int:
             items=arguments.items,
             passes=arguments.passes,
             calls=arguments.calls,
+            signals=arguments.signals,
         )
         bench = Bench(stand, sizes, say)
         say("Warming up ...")

@@ -21,6 +21,7 @@ TARGETS = (
     ("W4", "idle_worker_mb", 120.0, False),
     ("W6", "seconds", 3.0, False),
     ("LOOP", "ratio", 1.3, False),
+    ("SIGNALS", "seconds", 2.0, False),
 )
 CPU = (
     ("CPU ms per execution, all", "cpu_ms", ".1f"),
@@ -72,6 +73,10 @@ ROWS = {
         ("per item, large to small", "time_ratio", ".2f"),
         ("workers and web grew by, MB", "grown_mb", ".0f"),
         ("  with ten times as many, MB", "grown_large_mb", ".0f"),
+    ),
+    "SIGNALS": (
+        ("signals accepted, s", "send_seconds", ".2f"),
+        ("all executions completed, s", "seconds", ".2f"),
     ),
     "W4": (
         ("idle, all processes, MB", "idle_mb", ".0f"),

@@ -177,7 +177,7 @@ def run_map(stand: Stand, connection: Connection, workflow: Any, items: int) -> 
     with machine.PeakMemory(stand) as watch:
         began = time.perf_counter()
         pk = _start(workflow, {"items": list(range(items))})
-        _wait(stand, connection, [pk])
+        wait_for_end(stand, connection, [pk])
         seconds = time.perf_counter() - began
     with connection.cursor() as cursor:
         cursor.execute(BOOKS, (pk,))
@@ -237,7 +237,7 @@ def _cpu(meter: machine.Meter) -> float:
 
 def _loop(stand: Stand, connection: Connection, workflow: Any, passes: int) -> tuple[float, int]:
     pk = _start(workflow, {"passes": passes})
-    _wait(stand, connection, [pk])
+    wait_for_end(stand, connection, [pk])
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT extract(epoch FROM ended_at - started_at)::float, state, output->>'n'"
@@ -262,7 +262,7 @@ def run_calls(stand: Stand, connection: Connection, workflow: Any, count: int) -
     began = time.perf_counter()
     rows = start_many(workflow=workflow, actor=Actor.system(ACTOR), requests=requests)
     ids = [each.execution.pk for each in rows]
-    _wait(stand, connection, ids)
+    wait_for_end(stand, connection, ids)
     seconds = time.perf_counter() - began
     answered = int(server.communicate(timeout=30)[0])
     with connection.cursor() as cursor:
@@ -285,7 +285,7 @@ def _start(workflow: Any, data: dict[str, Any]) -> int:
     return int(started.execution.pk)
 
 
-def _wait(stand: Stand, connection: Connection, ids: Sequence[int]) -> None:
+def wait_for_end(stand: Stand, connection: Connection, ids: Sequence[int]) -> None:
     with connection.cursor() as cursor:
 
         def ended() -> bool:

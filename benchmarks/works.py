@@ -29,6 +29,7 @@ from benchmarks.shapes import (
 )
 from benchmarks.single import run_single
 from benchmarks.stand import Stand
+from benchmarks.waits import WAITING, Signals, run_signals
 from benchmarks.workload import STEPS, document
 
 Outcome = TypeVar("Outcome")
@@ -51,6 +52,7 @@ class Sizes:
     items: int = 1_000
     passes: int = 10_000
     calls: int = 200
+    signals: int = 1_000
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class Bench:
         self._map = publish(MAP)
         self._loops = publish(LOOP)
         self._call = publish(CALL)
+        self._waiting = publish(WAITING)
 
     def warm_up(self) -> None:
         """Imports, caches and connections of every process, and the planner's statistics."""
@@ -103,8 +106,9 @@ class Bench:
             "W6": self._w6,
             "LOOP": self._loop,
             "MAPS": self._maps,
+            "SIGNALS": self._signals,
         }[work]
-        often = {"W1", "W2", "W3", "W6"}
+        often = {"W1", "W2", "W3", "W6", "SIGNALS"}
         repeat = self.sizes.repeat if work in often else self.sizes.repeat_large
         for number in range(repeat):
             run = self._between_commits(work, measure)
@@ -143,6 +147,9 @@ class Bench:
 
     def _maps(self) -> Maps:
         return run_maps(self.stand, self.connection, self._map, self.sizes.items)
+
+    def _signals(self) -> Signals:
+        return run_signals(self.stand, self.connection, self._waiting, self.sizes.signals)
 
     def _loop(self) -> Loop:
         return run_loop(self.stand, self.connection, self._loops, self.sizes.passes)
@@ -228,6 +235,7 @@ def summary(run: Run) -> str:
         "W6": "{seconds:.2f} s",
         "LOOP": "{short_ms:.2f} ms per pass of ten, {long_ms:.2f} of many, {ratio:.2f}",
         "MAPS": "{seconds:.2f} s and {seconds_large:.2f} s, {time_ratio:.2f}",
+        "SIGNALS": "{seconds:.2f} s, sent in {send_seconds:.2f} s",
         "W4": "idle {idle_mb:.0f} MB, peak {peak_mb:.0f} MB",
     }[run.work]
     return words.format(**figures(run)) + (

@@ -33,7 +33,7 @@ from executions.errors import (
 )
 from executions.hidden.marks import holds_hidden, reveal, wrap
 from executions.models import Execution, Signal, SignalWait
-from executions.runtime.matching import match_signals
+from executions.runtime.matching import Kept, match_signals, pairs_of, waits_for
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import SignalConfig
 from workflows.models import Workflow, WorkflowVersion
@@ -276,24 +276,26 @@ class _Sending:
                 self._wrong(index, "execution", ended, ExecutionEnded)
 
     def _waits_now(self) -> dict[int, tuple[int, str]]:
-        """For each request the version and step of who would get it; one query for all."""
+        """For each request the version and step of who would get it; two queries for all."""
         asked = [
-            (index, each) for index, each in enumerate(self._requests) if index not in self._earlier
-        ]
-        if not asked:
-            return {}
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _WAITS_NOW,
-                {
-                    "numbers": [index for index, _ in asked],
-                    "names": [each.name for _, each in asked],
-                    "correlations": [each.correlation for _, each in asked],
-                    "flows": [each.workflow.pk if each.workflow else None for _, each in asked],
-                    "targets": [each.execution.pk if each.execution else None for _, each in asked],
-                },
+            Kept(
+                index,
+                each.execution.pk if each.execution else None,
+                each.workflow.pk if each.workflow else None,
+                each.name,
+                str(each.correlation),
             )
-            return {row[0]: (row[1], row[2]) for row in cursor.fetchall()}
+            for index, each in enumerate(self._requests)
+            if index not in self._earlier
+        ]
+        with connection.cursor() as cursor:
+            pairs = pairs_of(waits_for(cursor, asked), asked)
+        rows = Execution.objects.filter(pk__in=[pk for pk, _ in pairs])
+        places = {
+            pk: (version, step)
+            for pk, version, step in rows.values_list("pk", "version_id", "current_step")
+        }
+        return {index: places[pk] for pk, index in pairs if pk in places}
 
     def _check_schemas(self, waits: dict[int, tuple[int, str]]) -> None:
         for index, (version_id, step_id) in waits.items():
@@ -377,26 +379,6 @@ def _noted(row: Signal) -> dict[str, Any]:
     noted = {"signal": row.name, "correlation": row.correlation}
     return {**noted, "execution": row.target_id} if row.target_id else noted
 
-
-# Who would get each of these now: of those that wait, the one that has waited longest.
-_WAITS_NOW = """
-SELECT DISTINCT ON (x.number) x.number, e.version_id, e.current_step
-  FROM unnest(%(numbers)s::int[], %(names)s::text[], %(correlations)s::text[],
-              %(flows)s::bigint[], %(targets)s::bigint[])
-       AS x(number, name, correlation, flow, target)
- CROSS JOIN LATERAL (
-       (SELECT w.execution_id, w.since FROM executions_signalwait w
-         WHERE x.target IS NULL AND w.name = x.name AND w.correlation = x.correlation
-           AND w.signal_id IS NULL AND (x.flow IS NULL OR w.workflow_id = x.flow)
-         ORDER BY w.since, w.execution_id LIMIT 1)
-       UNION ALL
-       (SELECT w.execution_id, w.since FROM executions_signalwait w
-         WHERE x.target IN (w.execution_id, w.document_id) AND w.name = x.name
-           AND w.signal_id IS NULL AND x.correlation IN ('', w.correlation)
-         ORDER BY w.since, w.execution_id LIMIT 1)) w
-  JOIN executions_execution e ON e.id = w.execution_id
- ORDER BY x.number, w.since
-"""
 
 __all__ = [
     "MAX_SIGNALS",

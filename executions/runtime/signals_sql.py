@@ -1,6 +1,6 @@
 """The SQL of signals: waits are kept with the checkpoints, and matched with signals as sets.
 
-A signal is given to a step by `MATCH` alone, which takes execution, signal and wait together or
+A signal is given to a step by `GIVE` alone, which takes execution, signal and wait together or
 leaves the pair to somebody else; nothing waits for a lock there. It runs after every commit that
 could have made a pair: that of a sender, and that of a checkpoint in which waits begin. Whichever
 commit is the later, the matching after it sees both, so no order of them loses a signal; for
@@ -58,71 +58,83 @@ UPDATE executions_signal s SET refused_at = now(), refusal = left(x.reason, 500)
 
 KINDS[SIGNAL] = OutsideSql(_OPENS, _CLOSES, _REJECTS)
 
-_FREE = "s.execution_id IS NULL AND s.expires_at > now()"
-# A signal to somebody in particular, and one to whoever waits for this.
-_TO = """s.name = w.name AND s.target_id IN (w.execution_id, w.document_id)
-         AND s.correlation IN ('', w.correlation)"""
-_ANY = """s.target_id IS NULL AND s.name = w.name AND s.correlation = w.correlation
-         AND (s.workflow_id IS NULL OR s.workflow_id = w.workflow_id)"""
+# Free ones of either kind, by arrays of what they may be found by. Each statement reads one table:
+# joined, a thousand of each cost seconds as long as the planner doesn't know how many there are.
+WAITS = """
+SELECT w.execution_id, w.document_id, w.workflow_id, w.name, w.correlation
+  FROM executions_signalwait w
+ WHERE w.signal_id IS NULL AND w.execution_id = ANY(%(ids)s)
+ ORDER BY w.since, w.execution_id
+"""
+WAITS_BY_KEY = """
+SELECT w.execution_id, w.document_id, w.workflow_id, w.name, w.correlation
+  FROM executions_signalwait w
+ WHERE w.signal_id IS NULL AND w.name = ANY(%(names)s) AND w.correlation = ANY(%(correlations)s)
+ ORDER BY w.since, w.execution_id
+"""
+WAITS_OF_TARGETS = """
+SELECT w.execution_id, w.document_id, w.workflow_id, w.name, w.correlation
+  FROM executions_signalwait w
+ WHERE w.signal_id IS NULL
+   AND (w.execution_id = ANY(%(targets)s) OR w.document_id = ANY(%(targets)s))
+ ORDER BY w.since, w.execution_id
+"""
+SIGNALS = """
+SELECT s.id, s.target_id, s.workflow_id, s.name, s.correlation
+  FROM executions_signal s WHERE s.id = ANY(%(ids)s) AND s.execution_id IS NULL
+"""
+SIGNALS_BY_KEY = """
+SELECT s.id, s.target_id, s.workflow_id, s.name, s.correlation
+  FROM executions_signal s
+ WHERE s.execution_id IS NULL AND s.expires_at > now() AND s.target_id IS NULL
+   AND s.name = ANY(%(names)s) AND s.correlation = ANY(%(correlations)s)
+ ORDER BY s.id LIMIT %(limit)s
+"""
+SIGNALS_TO_TARGETS = """
+SELECT s.id, s.target_id, s.workflow_id, s.name, s.correlation
+  FROM executions_signal s
+ WHERE s.execution_id IS NULL AND s.expires_at > now() AND s.target_id = ANY(%(targets)s)
+ ORDER BY s.id LIMIT %(limit)s
+"""
 
-# Signals that differ in nothing that matching looks at are a group: of one the first to have come
-# goes to the one that has waited longest, the second to the next. What two groups could go to is
-# given to one of them; the other one finds its own the next time round.
-_GROUP = (
-    "s.name, s.correlation, coalesce(s.workflow_id, 0) AS flow, coalesce(s.target_id, 0) AS dest"
-)
+# The clock's: what has come or changed of late, and (joined, and never row by row) all there is.
+LATE_SIGNALS = """
+SELECT id FROM executions_signal
+ WHERE execution_id IS NULL AND free_since > now() - %(seconds)s * interval '1 second'
+ ORDER BY free_since LIMIT %(limit)s
+"""
+LATE_WAITS = """
+SELECT execution_id FROM executions_signalwait
+ WHERE signal_id IS NULL AND since > now() - %(seconds)s * interval '1 second'
+ ORDER BY since LIMIT %(limit)s
+"""
+ALL_WAITS = """
+SET LOCAL enable_nestloop = off;
+SELECT w.execution_id FROM executions_signalwait w
+  JOIN executions_signal s ON s.name = w.name AND s.correlation = w.correlation
+ WHERE w.signal_id IS NULL AND s.execution_id IS NULL AND s.target_id IS NULL
+ UNION
+SELECT w.execution_id FROM executions_signalwait w
+  JOIN executions_signal s ON s.target_id = w.execution_id AND s.name = w.name
+ WHERE w.signal_id IS NULL AND s.execution_id IS NULL
+ UNION
+SELECT w.execution_id FROM executions_signalwait w
+  JOIN executions_signal s ON s.target_id = w.document_id AND s.name = w.name
+ WHERE w.signal_id IS NULL AND s.execution_id IS NULL
+ LIMIT %(limit)s
+"""
 
-_BY_SIGNALS = f"""
-    SELECT DISTINCT {_GROUP} FROM executions_signal s
-     WHERE {_FREE} AND {{of_signals}}"""  # noqa: S608 - constant
-_BY_WAITS = f"""
-    SELECT DISTINCT {_GROUP}
-      FROM executions_signalwait w
-     CROSS JOIN LATERAL (
-           (SELECT * FROM executions_signal s WHERE {_FREE} AND {_ANY} ORDER BY s.id LIMIT 1)
-           UNION ALL
-           (SELECT * FROM executions_signal s WHERE {_FREE} AND {_TO} ORDER BY s.id LIMIT 1)) s
-     WHERE w.signal_id IS NULL AND {{of_waits}}"""  # noqa: S608 - constant
-
-_MATCH = f"""
-WITH touched AS ({{touched}}),
-groups AS (SELECT t.*, row_number() OVER () AS no FROM touched t),
-kept AS (
-    SELECT s.id, g.no, row_number() OVER (PARTITION BY g.no ORDER BY s.id) AS place
-      FROM groups g
-      JOIN executions_signal s
-        ON s.name = g.name AND s.correlation = g.correlation
-       AND coalesce(s.workflow_id, 0) = g.flow AND coalesce(s.target_id, 0) = g.dest
-     WHERE {_FREE}),
-able AS (
-    SELECT g.no, w.execution_id,
-           row_number() OVER (PARTITION BY g.no ORDER BY w.since, w.execution_id) AS place
-      FROM groups g
-      JOIN executions_signalwait w
-        ON w.name = g.name AND w.correlation = g.correlation
-       AND (g.flow = 0 OR g.flow = w.workflow_id)
-     WHERE g.dest = 0 AND w.signal_id IS NULL
-    UNION ALL
-    SELECT g.no, w.execution_id,
-           row_number() OVER (PARTITION BY g.no ORDER BY w.since, w.execution_id)
-      FROM groups g
-      JOIN executions_signalwait w
-        ON g.dest IN (w.execution_id, w.document_id)
-     WHERE g.dest > 0 AND w.signal_id IS NULL
-       AND w.name = g.name AND g.correlation IN ('', w.correlation)),
-pairs AS (
-    SELECT DISTINCT ON (able.execution_id) able.execution_id, kept.id AS signal_id
-      FROM kept JOIN able ON able.no = kept.no AND able.place = kept.place
-     ORDER BY able.execution_id, kept.id),
--- Everything that made the pair is looked at again once it is locked.
-locked AS (
+# Everything that made the pair is looked at again once it is locked. Written so that rows are found
+# by their keys and by no other index, whatever the planner takes the tables for.
+GIVE = f"""
+WITH locked AS (
     SELECT w.execution_id, w.seq, w.attempt, s.id AS signal_id, s.payload, s.sender
-      FROM pairs p
+      FROM unnest(%(executions)s::bigint[], %(signals)s::bigint[]) AS p(execution_id, signal_id)
       JOIN executions_execution e ON e.id = p.execution_id
       JOIN executions_signalwait w ON w.execution_id = p.execution_id
       JOIN executions_signal s ON s.id = p.signal_id
-     WHERE w.signal_id IS NULL AND {_FREE}
-       AND e.state NOT IN ('completed', 'failed', 'cancelled')
+     WHERE coalesce(w.signal_id, 0) = 0 AND coalesce(s.execution_id, 0) = 0
+       AND s.expires_at > now() AND e.state NOT IN ('completed', 'failed', 'cancelled')
      ORDER BY e.id
        FOR NO KEY UPDATE OF e, w, s SKIP LOCKED),
 given AS (
@@ -137,30 +149,17 @@ told AS (
        SET inbox_seq = e.inbox_seq + 1,
            runnable_at = CASE WHEN e.owner_id IS NULL THEN now() ELSE e.runnable_at END
       FROM locked l WHERE e.id = l.execution_id
-    RETURNING e.id, e.inbox_seq, e.owner_id, e.queue),
+    RETURNING e.id, e.inbox_seq, e.owner_id, e.queue,
+              l.seq, l.attempt, l.signal_id, l.payload, l.sender),
 posted AS (
     INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
-    SELECT t.id, t.inbox_seq, '{SIGNAL}',
-           jsonb_build_object('seq', l.seq, 'attempt', l.attempt, 'data',
-                              jsonb_build_object('signal', l.signal_id, 'payload', l.payload)),
-           l.sender, now()
-      FROM told t JOIN locked l ON l.execution_id = t.id)
+    SELECT id, inbox_seq, '{SIGNAL}',
+           jsonb_build_object('seq', seq, 'attempt', attempt, 'data',
+                              jsonb_build_object('signal', signal_id, 'payload', payload)),
+           sender, now()
+      FROM told)
 SELECT id, owner_id, queue FROM told
 """  # noqa: S608 - constant
-
-
-def _match(*touched: str) -> str:
-    return _MATCH.format(touched=" UNION ".join(touched))
-
-
-# Which signals, or whose waits, may have made a pair: those with ids, those of late, all.
-MATCH_SIGNALS = _match(_BY_SIGNALS.format(of_signals="s.id = ANY(%(ids)s)"))
-MATCH_WAITS = _match(_BY_WAITS.format(of_waits="w.execution_id = ANY(%(ids)s)"))
-MATCH_LATE = _match(
-    _BY_SIGNALS.format(of_signals="s.free_since > now() - %(seconds)s * interval '1 second'"),
-    _BY_WAITS.format(of_waits="w.since > now() - %(seconds)s * interval '1 second'"),
-)
-MATCH_ALL = _match(_BY_WAITS.format(of_waits="true"))
 
 # What was kept long enough. A signal that a step is looking at is left to it.
 PURGE = """

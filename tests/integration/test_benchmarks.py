@@ -38,7 +38,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     sizes = ("--executions", "12", "--large", "20", "--singles", "3", "--repeat", "1")
-    sizes = (*sizes, "--items", "15", "--passes", "40", "--calls", "3")
+    sizes = (*sizes, "--items", "15", "--passes", "40", "--calls", "3", "--signals", "5")
     small = ("--workers", "1", "--no-web", "--commit-seconds", "0.1", "--idle-seconds", "0.1")
 
     result = bench(*sizes, *small, "--json", str(file))
@@ -46,10 +46,10 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
     assert (result.returncode, result.stderr) == (0, "")
     report = json.loads(file.read_text())
     assert [run["work"] for run in report["runs"]] == [
-        *("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS")
+        *("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS")
     ]
     assert [run["result"].get("executions") for run in report["runs"]] == [
-        *(12, 20, 3, 15, None, 3, 40, 165)
+        *(12, 20, 3, 15, None, 3, 40, 165, 5)
     ]
     assert all(run["commits_before"] > 0 < run["commits_after"] for run in report["runs"])
     assert report["durability"]["fsync"] == report["durability"]["synchronous_commit"] == "on"
@@ -88,7 +88,8 @@ def test_an_unknown_work_is_a_sentence() -> None:
 
     assert result.returncode == 1
     assert (
-        result.stderr == "There is no work 'W9'; there are W1, W1L, W2, W3, W4, W6, LOOP, MAPS.\n"
+        result.stderr
+        == "There is no work 'W9'; there are W1, W1L, W2, W3, W4, W6, LOOP, MAPS, SIGNALS.\n"
     )
 
 
