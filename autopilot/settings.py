@@ -275,6 +275,7 @@ AUTOPILOT: dict[str, Any] = {
     "MAX_INPUT_BYTES": env.integer("AUTOPILOT_MAX_INPUT_BYTES", default=1024 * 1024),
     "MAX_OUTPUT_BYTES": env.integer("AUTOPILOT_MAX_OUTPUT_BYTES", default=256 * 1024),
     "MAX_JOINED_BYTES": env.integer("AUTOPILOT_MAX_JOINED_BYTES", default=16 * 1024 * 1024),
+    "MAX_DEPTH": env.integer("AUTOPILOT_MAX_DEPTH", default=25),
     "MAX_STEPS": env.integer("AUTOPILOT_MAX_STEPS", default=10_000),
     "LEASE_SECONDS": env.number("AUTOPILOT_LEASE_SECONDS", default=30.0),
     "HEARTBEAT_SECONDS": env.number("AUTOPILOT_HEARTBEAT_SECONDS", default=5.0),

@@ -18,6 +18,8 @@ from workflows import documents
 from workflows.definition.compiled import content_hash
 from workflows.models import Workflow, WorkflowVersion
 from workflows.slugs import RESERVED, derive_slug, free_slug
+from workflows.versioning import semver
+from workflows.versioning.ranges import Range
 from workflows.versioning.semver import Version
 from workflows.versioning.states import VersionState
 
@@ -235,6 +237,21 @@ def resolve_version(*, workflow: Workflow, version: str | None = None) -> Workfl
     if row.state == VersionState.ARCHIVED:
         raise _not_startable(row, "is archived and can't be started any more")
     return row
+
+
+def version_in_range(*, workflow: Workflow, range: Range | None) -> WorkflowVersion | None:
+    """The highest published version in `range` (None: of all); None if there is none.
+
+    A range that names exactly one version is also content with a deprecated one, as a start is.
+    """
+    published = workflow.versions.published()
+    if range is None:
+        return published.highest_first().first()
+    if range.exact is not None:
+        return workflow.versions.startable().filter(version=str(range.exact)).first()
+    numbers = {semver.parse(text): text for text in published.values_list("version", flat=True)}
+    highest = range.highest(numbers)
+    return published.get(version=numbers[highest]) if highest is not None else None
 
 
 def _not_startable(version: WorkflowVersion, why: str) -> Conflict:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from executions.engine import steps
 from executions.engine.commands import ChildKind, Spawn, TellChildren
 from executions.engine.errors import CHILD_FAILED, EngineError, ErrorInfo
 from executions.engine.events import ChildrenEnded, ChildResult, Verb
 from executions.engine.payload import Payload, encode
+from executions.engine.slots import Slot
 from executions.engine.snapshot import WITH_CHILDREN, Phase, Position
 from executions.engine.states import Reason
 from executions.engine.working import Working
 from workflows.definition.compiled import CompiledStep
+from workflows.definition.redaction import Place
 
 MAX_FAILURES_SHOWN = 10
+MAX_DETAILS_CHARS = 4_000
 
 
 def begin(
@@ -30,6 +35,8 @@ def begin(
     needed: int = 0,
     concurrency: int | None = None,
     version: int | None = None,
+    slot: Slot | None = None,
+    hides: Place | None = None,
 ) -> steps.Outcome:
     """Make the children; of a further attempt only those that have not succeeded before.
 
@@ -53,11 +60,18 @@ def begin(
             tolerated=tolerated,
             kind=kind,
             needed=needed,
-            takes_up=position.attempt > 1 and position.attempt - position.spent == 1,
+            takes_up=takes_up(position),
             version=version,
+            slot=slot,
+            hides=hides,
         )
     )
     return steps.Sleeping(until, Reason.CHILDREN)
+
+
+def takes_up(position: Position) -> bool:
+    """Whether this is the first attempt after an operator's retry."""
+    return position.attempt > 1 and position.attempt - position.spent == 1
 
 
 def stop(working: Working, position: Position, actor: str, reason: str) -> None:
@@ -115,6 +129,16 @@ def cause_of(child: ChildResult) -> str:
     """Why it did not succeed, as a sentence."""
     text: str = (child.error or {}).get("message", "It was cancelled.")
     return text
+
+
+def shown(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A child's error inside its parent's; details that grow with every level are left out."""
+    if error is None:
+        return None
+    details = error.get("details") or {}
+    if len(json.dumps(details)) > MAX_DETAILS_CHARS:
+        details = {"omitted": "Too large to be repeated here; see the child's own error."}
+    return {**error, "details": details}
 
 
 def failure(message: str, details: dict[str, object]) -> ErrorInfo:

@@ -14,6 +14,7 @@ from executions.engine.payload import NULL, Payload
 from executions.engine.slots import Slot
 from executions.engine.snapshot import Frame, Position, Undo, UndoItem
 from executions.engine.states import State, StepState, UndoState
+from workflows.definition.redaction import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class Spawn:
     concurrency: how many may be under way at once; None = all. tolerated: how many may fail before
     the execution is told so. needed: how many have to succeed before it is told so; 0 = it is told
     when all have ended. takes_up: those whose last child failed get no new one, that one goes on.
-    version: id of the version that a child workflow runs.
+    version, slot, hides: of a child workflow, the id of the version it runs, the slot that it
+    needs, and where its input holds what that version hides.
     """
 
     step_id: str
@@ -121,6 +123,22 @@ class Spawn:
     needed: int = 0
     takes_up: bool = False
     version: int | None = None
+    slot: Slot | None = None
+    hides: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartOther:
+    """Start an execution of its own under this id, which nobody else can have.
+
+    hides: where its input holds what its version hides.
+    """
+
+    execution_id: int
+    version: int
+    input: Payload
+    slot: Slot | None = None
+    hides: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +291,7 @@ Command = (
     | Move
     | Transit
     | Spawn
+    | StartOther
     | TellChildren
     | Open
     | Close

@@ -10,7 +10,9 @@ from typing import Any
 
 from executions.engine.errors import ErrorInfo
 from executions.engine.payload import NULL, Payload
+from executions.engine.slots import Slot
 from executions.engine.snapshot import UndoItem
+from workflows.definition.redaction import Place
 
 
 class Verb(StrEnum):
@@ -99,6 +101,22 @@ class CallPending:
     queue: str = ""
     payload: Payload = NULL
     log: tuple[LogRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFound:
+    """The workflow of the current step has a version for it, which takes this input.
+
+    execution_id: of the execution that is to be started, if nobody is to wait for it; else 0.
+    hides: where the input holds what the version hides.
+    """
+
+    version_id: int
+    input: Payload
+    execution_id: int = 0
+    params: Payload = NULL
+    slot: Slot | None = None
+    hides: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +212,7 @@ Event = (
     | CallSucceeded
     | CallFailed
     | CallPending
+    | ChildFound
     | Asked
     | Told
     | Delivered

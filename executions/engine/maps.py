@@ -87,7 +87,7 @@ def _error(failed: list[ChildResult], total: int) -> ErrorInfo:
             "failed": len(failed),
             "total": total,
             "items": [
-                {"index": child.index, "error": child.error}
+                {"index": child.index, "error": children.shown(child.error)}
                 for child in telling[: children.MAX_FAILURES_SHOWN]
             ],
         },

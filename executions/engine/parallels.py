@@ -64,7 +64,7 @@ def _error(config: ParallelConfig, event: ChildrenEnded) -> ErrorInfo:
                 {
                     "name": config.branches[child.index].name,
                     "execution_id": child.execution_id,
-                    "error": child.error,
+                    "error": children.shown(child.error),
                 }
                 for child in telling[: children.MAX_FAILURES_SHOWN]
             ],

@@ -22,6 +22,7 @@ from executions.engine import (
     parallels,  # noqa: F401
     signals,  # noqa: F401
     steps,
+    subflows,
     undo,
     wishes,
 )
@@ -38,6 +39,7 @@ from executions.engine.events import (
     CallFailed,
     CallPending,
     CallSucceeded,
+    ChildFound,
     ChildrenEnded,
     ChildrenEnough,
     ChildrenFailing,
@@ -343,7 +345,7 @@ def _tell_children(working: Working, event: Asked) -> None:
 
 def _end_call(
     working: Working,
-    event: CallSucceeded | CallFailed,
+    event: CallSucceeded | CallFailed | ChildFound,
     now: datetime,
     spent: Callable[[], bool],
 ) -> None:
@@ -355,7 +357,10 @@ def _end_call(
             flow.run(working, now, spent)
         return
     step = working.snapshot.definition.steps[position.step_id]
-    outcome = steps.end_call(working, step, position, event, now)
+    if isinstance(event, ChildFound):
+        outcome = subflows.found(working, step, position, event, now)
+    else:
+        outcome = steps.end_call(working, step, position, event, now)
     if flow.follow(working, outcome, now):
         flow.run(working, now, spent)
 
@@ -380,6 +385,7 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     CallSucceeded: _end_call,
     CallFailed: _end_call,
     CallPending: _on_pending,
+    ChildFound: _end_call,
     ChildrenEnded: _on_children_ended,
     ChildrenFailing: _on_children_decided,
     ChildrenEnough: _on_children_decided,

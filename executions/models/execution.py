@@ -165,6 +165,15 @@ class Execution(ExecutionVerbs, models.Model):
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="reruns"
     )
 
+    # A step of this execution has started it and does not wait for it.
+    started_by_execution = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="started",
+        db_index=False,
+    )
     continued_from = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="continued_as"
     )
@@ -241,6 +250,12 @@ class Execution(ExecutionVerbs, models.Model):
                 fields=["correlation_id"],
                 condition=~Q(correlation_id=""),
                 name="execution_correlation",
+            ),
+            # What an execution has started, on its page; also serves the foreign key.
+            models.Index(
+                fields=["started_by_execution"],
+                condition=Q(started_by_execution__isnull=False),
+                name="execution_started",
             ),
             # Taking and giving back concurrency slots, counted from rows.
             models.Index(fields=["slot_key"], condition=Q(slot_held=True), name="execution_slots"),

@@ -57,7 +57,7 @@ def batch(checkpoints: list[Checkpoint], *, waits: bool = True) -> tuple[str, di
 def _is_planned(each: Checkpoint) -> bool:
     """Whether it has more to write than what every checkpoint has."""
     outside = each.opens or each.closes or each.rejects
-    children = each.spawn or each.follows or each.tell or each.ends
+    children = each.spawn or each.starts or each.follows or each.tell or each.ends
     undoing = each.promises or each.settles or each.owes
     limits = each.leaves_limits or each.lines_up
     return bool(outside or children or undoing or each.slot_key or limits)
@@ -67,6 +67,8 @@ def ids_to_lock(checkpoints: list[Checkpoint]) -> list[int]:
     """A child's end changes its parent too; all rows are locked in one go, in the order of ids."""
     ids = {each.execution_id for each in checkpoints}
     ids.update(each.ends[0] for each in checkpoints if each.ends)
+    # What takes a child's place must not miss a wish that its parent passes on at that moment.
+    ids.update(each.parent for each in checkpoints if each.parent)
     return list(ids)
 
 
@@ -105,6 +107,9 @@ def _add_children(
     if follows := [each.follows for each in checkpoints if each.follows]:
         parts.append(children_sql.FOLLOW)
         parameters["follows"] = _dump(follows)
+    if starts := [row for each in checkpoints for row in each.starts]:
+        parts.append(children_sql.START)
+        parameters["starts"] = _dump(starts)
     if tell := [row for each in checkpoints for row in each.tell]:
         parts.append(children_sql.TELL)
         parameters["tell"] = _dump(tell)

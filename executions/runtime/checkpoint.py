@@ -28,6 +28,7 @@ from executions.engine.commands import (
     Settle,
     SetVariables,
     Spawn,
+    StartOther,
     Survey,
     TellChildren,
     Transit,
@@ -94,10 +95,15 @@ class Checkpoint:
     settles: list[dict[str, Any]] = field(default_factory=list)
     # The start of the workflow that hears of this failure.
     owes: dict[str, Any] | None = None
+    # Executions of their own that a step has started.
+    starts: list[dict[str, Any]] = field(default_factory=list)
     # The execution that continues this one, by its id and the next input.
     follows: dict[str, Any] | None = None
-    # The parent's id, step and generation, if this ends a child.
+    # The parent's id, step and generation, if this ends a child; not if another one follows it,
+    # which takes its place.
     ends: tuple[int, str, int] | None = None
+    # The parent's id, if what follows is its child.
+    parent: int | None = None
     # The concurrency key of which it gives a slot back or wants one; empty: neither.
     slot_key: str = ""
     # The limit of calls for whose place it waits from here on; 0: none. Whether it leaves a call
@@ -109,7 +115,7 @@ class Checkpoint:
     def makes_ready(self) -> bool:
         """Whether others may have something to do now, besides a parent."""
         handed_on = self.slot_key or self.leaves_limits or self.lines_up
-        return bool(self.spawn or self.tell or self.follows or handed_on)
+        return bool(self.spawn or self.starts or self.tell or self.follows or handed_on)
 
     @property
     def releases(self) -> bool:
@@ -173,6 +179,8 @@ def build(
                 row["deadline_at"] = command.deadline
             case Spawn():
                 checkpoint.spawn.extend(_spawn_rows(after.execution_id, command, veil))
+            case StartOther():
+                checkpoint.starts.append(_start_row(after.execution_id, command, veil))
             case TellChildren():
                 _add_tell(checkpoint, command, veil)
             case LineUp(limit_id) if _is_limited(after):
@@ -181,7 +189,10 @@ def build(
                 _add_transition(checkpoint, command, counters, now, veil)
             case Finish():
                 _finish(checkpoint, command, after, counters, now, veil)
-                checkpoint.ends = None if command.again else child_of
+                if checkpoint.follows is None:
+                    checkpoint.ends = None if command.again else child_of
+                elif child_of is not None:
+                    checkpoint.parent = child_of[0]
             case _:
                 pass
     row["transition_seq"] = counters.transition_seq
@@ -259,14 +270,31 @@ def directive_of(commands: Sequence[Command]) -> Directive:
     return found[-1] if found else Yield()
 
 
+def _slot_columns(slot: Slot | None, veil: Veil) -> dict[str, Any]:
+    """A new execution asks for its slot when it is claimed."""
+    return {
+        "slot_key": veil.disguise(slot.key) if slot else None,
+        "slot_limit": slot.limit if slot else 0,
+        "slot_policy": slot.on_limit.value if slot else "",
+    }
+
+
+def _start_row(execution_id: int, start: StartOther, veil: Veil) -> dict[str, Any]:
+    return {
+        "id": start.execution_id,
+        "parent": execution_id,
+        "version": start.version,
+        "input": _fragment(veil.payload(start.input, start.hides)),
+        **_slot_columns(start.slot, veil),
+    }
+
+
 def _follower(execution_id: int, data: Payload, slot: Slot | None, veil: Veil) -> dict[str, Any]:
     """The execution that continues this one; it asks for its slot when it is claimed."""
     return {
         "id": execution_id,
         "input": _fragment(veil.payload(data, veil.redaction.input)),
-        "slot_key": veil.disguise(slot.key) if slot else None,
-        "slot_limit": slot.limit if slot else 0,
-        "slot_policy": slot.on_limit.value if slot else "",
+        **_slot_columns(slot, veil),
     }
 
 
@@ -338,7 +366,7 @@ def _settle_row(execution_id: int, settle: Settle, veil: Veil) -> dict[str, Any]
 
 
 def _spawn_rows(execution_id: int, spawn: Spawn, veil: Veil) -> list[dict[str, Any]]:
-    place = Place(is_here=True) if veiling.hides_items(veil, spawn) else None
+    place = Place(is_here=True) if veiling.hides_items(veil, spawn) else spawn.hides
     return [
         {
             "parent": execution_id,
@@ -353,6 +381,7 @@ def _spawn_rows(execution_id: int, spawn: Spawn, veil: Veil) -> list[dict[str, A
             "needed": spawn.needed,
             "takes_up": spawn.takes_up,
             "version": spawn.version,
+            **_slot_columns(spawn.slot, veil),
         }
         for index, item in enumerate(spawn.items)
     ]

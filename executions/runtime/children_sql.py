@@ -6,6 +6,17 @@ its counters or picks among its blocked children has been put in order by that l
 
 from __future__ import annotations
 
+# The execution `p`, or what it is a part of: items and branches have no labels of their own.
+_WHOLE = """
+    WITH RECURSIVE whole AS (
+        SELECT p.id, p.parent_id, p.kind, p.correlation_id, p.labels
+         UNION ALL
+        SELECT e.id, e.parent_id, e.kind, e.correlation_id, e.labels
+          FROM whole JOIN executions_execution e ON e.id = whole.parent_id
+         WHERE whole.kind IN ('item', 'branch'))
+    SELECT correlation_id, labels FROM whole WHERE kind IN ('root', 'child')
+"""
+
 # Of a further generation only what has not succeeded since `base`, and nothing at all if enough
 # have. What failed last is taken up again where it failed, if that is asked for.
 SPAWN = """
@@ -17,23 +28,25 @@ WITH given AS (
               FROM json_to_recordset(%(spawn)s) AS g(
                    parent bigint, step text, generation int, base int, idx int, value jsonb,
                    concurrency int, tolerated int, kind text, needed int, takes_up boolean,
-                   version bigint)
+                   version bigint, slot_key text, slot_limit int, slot_policy text)
               LEFT JOIN LATERAL (
                    SELECT c.id, c.state FROM executions_execution c
                     WHERE c.parent_id = g.parent AND c.parent_step = g.step
                       AND c.generation >= g.base AND c.generation < g.generation
-                      AND c.item_index = g.idx
-                    ORDER BY (c.state = 'completed') DESC, c.generation DESC LIMIT 1) last
+                      AND (c.item_index = g.idx OR g.kind = 'child')
+                    ORDER BY (g.kind <> 'child' AND c.state = 'completed') DESC,
+                             c.generation DESC, c.item_index DESC LIMIT 1) last
                 ON g.generation > g.base) x),
 asked AS (
     SELECT g.*, p.queue, p.priority, p.depth, p.started_by_id, p.principal, p.is_test,
-           p.correlation_id, p.labels,
+           around.correlation_id, around.labels,
            COALESCE(v.workflow_id, p.workflow_id) AS workflow_id,
            COALESCE(v.id, p.version_id) AS version_id,
            row_number() OVER (PARTITION BY g.parent ORDER BY g.idx) AS turn
       FROM given g
       JOIN executions_execution p ON p.id = g.parent
       LEFT JOIN workflows_workflowversion v ON v.id = g.version
+      LEFT JOIN LATERAL ({WHOLE}) around ON g.kind = 'child'
      WHERE NOT g.is_done AND (g.needed = 0 OR g.kept < g.needed)),
 revived AS (
     UPDATE executions_execution e
@@ -60,7 +73,7 @@ born AS (
             log_seq, kind, parent_id, parent_step, generation, item_index, depth,
             children_generation, children_open, children_failed, children_tolerated,
             started_by_id, principal, idempotency_key, request_hash, correlation_id, labels,
-            slot_key, slot_held, is_test, created_at)
+            slot_key, slot_held, slot_limit, slot_policy, is_test, created_at)
     SELECT workflow_id, version_id, 'initialized', 'queued', '', '', 0,
            '', 1, 0, value, '{}', '{}', queue,
            priority, CASE WHEN concurrency IS NULL OR turn <= concurrency THEN now() END,
@@ -68,9 +81,9 @@ born AS (
            0, kind, parent, step, generation, idx, depth + 1,
            0, 0, 0, 0,
            started_by_id, principal, '', '',
-           CASE WHEN kind = 'child' THEN correlation_id ELSE '' END,
-           CASE WHEN kind = 'child' THEN labels ELSE '{}' END,
-           '', false, is_test, now()
+           COALESCE(correlation_id, ''), COALESCE(labels, '{}'),
+           COALESCE(workflow_id || ':' || slot_key, ''), false, slot_limit, slot_policy,
+           is_test, now()
       FROM asked a
      WHERE NOT (a.takes_up AND EXISTS (SELECT 1 FROM executions_execution e
                                         WHERE e.id = a.failed_id AND e.state = 'failed'))
@@ -102,23 +115,30 @@ UPDATE executions_execution p
          WHERE m.place = 1
          GROUP BY m.parent, m.generation, m.tolerated, m.needed, m.total) b
  WHERE p.id = b.parent_id;
-"""
+""".replace("{WHOLE}", _WHOLE)
 
-# The execution that follows one which continues as new: same version, same labels, next input.
+# The execution that follows one which continues as new: same version, same labels, next input. Of a
+# child it takes the place, with the next index, so its parent goes on waiting. What was asked of
+# the one that has ended and nobody has heeded is asked of this one.
 FOLLOW = """
 WITH born AS (
     INSERT INTO executions_execution
            (workflow_id, version_id, state, reason, error_code, current_step, current_seq,
             current_phase, current_attempt, steps_entered, input, variables, control, queue,
             priority, runnable_at, epoch, claims, revision, inbox_seq, seen_seq, transition_seq,
-            log_seq, kind, parent_step, generation, depth, continued_from_id,
+            log_seq, kind, parent_id, parent_step, generation, item_index, depth,
+            continued_from_id, started_by_execution_id,
             children_generation, children_open, children_failed, children_tolerated,
             started_by_id, principal, idempotency_key, request_hash, correlation_id, labels,
             slot_key, slot_held, slot_limit, slot_policy, is_test, created_at)
     SELECT p.workflow_id, p.version_id, 'initialized', 'queued', '', '', 0,
            '', 1, 0, x.input, '{}', '{}', p.queue,
-           p.priority, now(), 0, 0, 0, 0, 0, 1,
-           0, 'root', '', 0, 0, p.id,
+           p.priority, now(), 0, 0, 0,
+           (SELECT count(*) FROM executions_inboxmessage m
+             WHERE m.execution_id = p.id AND m.seq > p.seen_seq AND m.kind IN ('pause', 'cancel')),
+           0, 1,
+           0, p.kind, p.parent_id, p.parent_step, p.generation, p.item_index + 1, p.depth,
+           p.id, p.started_by_execution_id,
            0, 0, 0, 0,
            p.started_by_id, p.principal, '', '', p.correlation_id, p.labels,
            COALESCE(p.workflow_id || ':' || x.slot_key, ''), false, x.slot_limit, x.slot_policy,
@@ -126,9 +146,71 @@ WITH born AS (
       FROM json_to_recordset(%(follows)s) AS x(
            id bigint, input jsonb, slot_key text, slot_limit int, slot_policy text)
       JOIN executions_execution p ON p.id = x.id
+    RETURNING id, continued_from_id),
+asked AS (
+    INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
+    SELECT born.id, row_number() OVER (PARTITION BY born.id ORDER BY m.seq), m.kind, m.payload,
+           m.actor, m.created_at
+      FROM born
+      JOIN executions_execution p ON p.id = born.continued_from_id
+      JOIN executions_inboxmessage m ON m.execution_id = p.id AND m.seq > p.seen_seq
+                                    AND m.kind IN ('pause', 'cancel'))
+INSERT INTO executions_statetransition (execution_id, seq, source, target, reason, actor, at)
+SELECT id, 1, '', 'initialized', 'queued', 'engine', now() FROM born;
+"""
+
+# An execution of its own that a step has started and does not wait for, under a given id.
+START = """
+WITH born AS (
+    INSERT INTO executions_execution
+           (id, workflow_id, version_id, state, reason, error_code, current_step, current_seq,
+            current_phase, current_attempt, steps_entered, input, variables, control, queue,
+            priority, runnable_at, epoch, claims, revision, inbox_seq, seen_seq, transition_seq,
+            log_seq, kind, parent_step, generation, depth, started_by_execution_id,
+            children_generation, children_open, children_failed, children_tolerated,
+            started_by_id, principal, idempotency_key, request_hash, correlation_id, labels,
+            slot_key, slot_held, slot_limit, slot_policy, is_test, created_at)
+    SELECT x.id, v.workflow_id, v.id, 'initialized', 'queued', '', '', 0,
+           '', 1, 0, x.input, '{}', '{}', p.queue,
+           p.priority, now(), 0, 0, 0, 0, 0, 1,
+           0, 'root', '', 0, 0, p.id,
+           0, 0, 0, 0,
+           p.started_by_id, p.principal, '', '', around.correlation_id, around.labels,
+           COALESCE(v.workflow_id || ':' || x.slot_key, ''), false, x.slot_limit, x.slot_policy,
+           p.is_test, now()
+      FROM json_to_recordset(%(starts)s) AS x(
+           id bigint, parent bigint, version bigint, input jsonb, slot_key text, slot_limit int,
+           slot_policy text)
+      JOIN executions_execution p ON p.id = x.parent
+      JOIN workflows_workflowversion v ON v.id = x.version
+     CROSS JOIN LATERAL ({WHOLE}) around
     RETURNING id)
 INSERT INTO executions_statetransition (execution_id, seq, source, target, reason, actor, at)
 SELECT id, 1, '', 'initialized', 'queued', 'engine', now() FROM born;
+""".replace("{WHOLE}", _WHOLE)
+
+NEW_ID = "SELECT nextval(pg_get_serial_sequence('executions_execution', 'id'))"
+
+# The workflows that have started each other down to this one, waiting for it or not.
+CHAIN = """
+WITH RECURSIVE chain AS (
+    SELECT e.id, COALESCE(e.parent_id, e.started_by_execution_id) AS above, e.kind, e.workflow_id,
+           0 AS level, (e.kind IN ('root', 'child'))::int AS workflows
+      FROM executions_execution e WHERE e.id = %(id)s
+     UNION ALL
+    SELECT e.id, COALESCE(e.parent_id, e.started_by_execution_id), e.kind, e.workflow_id,
+           chain.level + 1, chain.workflows + (e.kind IN ('root', 'child'))::int
+      FROM chain JOIN executions_execution e ON e.id = chain.above
+     WHERE chain.workflows < %(limit)s)
+SELECT w.slug FROM chain JOIN workflows_workflow w ON w.id = chain.workflow_id
+ WHERE chain.kind IN ('root', 'child') ORDER BY chain.level DESC
+"""
+
+# The child that a step has made last since its first attempt, with the version it runs.
+LAST_CHILD = """
+SELECT version_id, state FROM executions_execution
+ WHERE parent_id = %(parent)s AND parent_step = %(step)s AND generation >= %(base)s
+ ORDER BY generation DESC, item_index DESC LIMIT 1
 """
 
 # Ends of children, counted on the parent. An older generation's stragglers count for nothing.
@@ -210,12 +292,15 @@ INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, cr
 SELECT id, inbox_seq, verb, json_build_object('reason', reason), actor, now() FROM told;
 """
 
-# What the children of a step came to; of several attempts at an item the one that succeeded.
+# What the children of a step came to; of several attempts at an item the one that succeeded, of a
+# child workflow the last one.
 RESULTS = """
-SELECT DISTINCT ON (item_index) item_index, state, output, error, id
+SELECT DISTINCT ON (CASE WHEN kind = 'child' THEN 0 ELSE item_index END)
+       item_index, state, output, error, id
   FROM executions_execution
  WHERE parent_id = %(parent)s AND parent_step = %(step)s AND generation >= %(base)s
- ORDER BY item_index, (state = 'completed') DESC, generation DESC
+ ORDER BY CASE WHEN kind = 'child' THEN 0 ELSE item_index END,
+          (kind <> 'child' AND state = 'completed') DESC, generation DESC, item_index DESC
 """
 
 # The execution around an item or a branch, for its expressions. A child workflow sees nothing of

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 import structlog
@@ -47,6 +47,7 @@ from executions.runtime.undoing import survey
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 0.2
+Answer = TypeVar("Answer")
 MAX_BATCH = 500
 # Statements go past Django and raise psycopg2's errors; connecting raises Django's.
 CONNECTION_LOST = (
@@ -203,6 +204,11 @@ class Ledger:
         """What the execution has to undo, the one first that it may be calling already."""
         run = partial(survey, execution_id, current, veil)
         return await self._ask(lambda: self._again(run))
+
+    async def read(self, run: Callable[[], Answer]) -> Answer:
+        """What `run` reads from the database, on the ledger's thread."""
+        answer: Answer = await self._ask(lambda: self._again(run))
+        return answer
 
     async def release(self, held: Sequence[Held]) -> None:
         """Give executions back before they are done."""

@@ -13,7 +13,9 @@ from executions.engine.states import StepState
 from executions.hidden.veil import Veil
 from executions.runtime import prepared, statements
 
-DATA_STEPS = frozenset({"action", "transform", "group", "map", "parallel", "signal", "approval"})
+DATA_STEPS = frozenset(
+    {"action", "transform", "group", "map", "parallel", "workflow", "signal", "approval"}
+)
 
 # The latest fact of each step, and (row id, seq, output) of every step whose output may be the
 # result: the row written last, for a group ends after the steps in it that have higher numbers.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -33,16 +34,18 @@ from executions.engine.events import (
     Verb,
 )
 from executions.engine.planner import abort, plan
-from executions.engine.snapshot import WITH_CHILDREN, Phase, Snapshot
+from executions.engine.snapshot import WITH_CHILDREN, Phase, Position, Snapshot
 from executions.engine.states import State
 from executions.hidden.crashes import log_crash
 from executions.hidden.veil import Veil
+from executions.runtime import subflows
 from executions.runtime.checkpoint import Directive, build, call_of, directive_of
 from executions.runtime.claims import Claim, Message
 from executions.runtime.faults import fault
 from executions.runtime.ledger import Fenced, Held, Ledger, LedgerClosed, Refused, Unheard
 from executions.runtime.limits import CallBarred
 from executions.runtime.performer import Performer
+from workflows.definition.compiled import WorkflowConfig
 
 log = structlog.get_logger(__name__)
 
@@ -198,7 +201,7 @@ class Runner:
         position = snapshot.position
         if snapshot.state is not State.RUNNING or position is None:
             return False
-        if position.phase is not Phase.CALL:
+        if position.phase is not Phase.CALL or _is_subflow(snapshot, position):
             return False
         return not self._performer.can_repeat(snapshot, position)
 
@@ -237,6 +240,9 @@ class Runner:
                 fault("runner.before_undo")
                 return await self._performer.undo(snapshot, directive, self._veil)
             fault("runner.before_call")
+            if _is_subflow(snapshot, directive.position):
+                find = partial(subflows.find, snapshot, directive, self._veil)
+                return await self._ledger.read(find)
             return await self._performer.perform(
                 snapshot, directive, self._veil, lambda *call: self._admit(directive, *call)
             )
@@ -365,6 +371,11 @@ class Runner:
 
     async def _give_back(self, *, untouched: bool) -> None:
         await self._ledger.release([Held(self.execution_id, self.epoch, untouched)])
+
+
+def _is_subflow(snapshot: Snapshot, position: Position) -> bool:
+    """Whether its call starts another workflow: nothing of that is lost or done twice."""
+    return isinstance(snapshot.definition.steps[position.step_id].config, WorkflowConfig)
 
 
 def _is_cancel(event: Event) -> bool:

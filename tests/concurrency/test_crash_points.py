@@ -39,3 +39,19 @@ def test_a_worker_that_dies_there_costs_nothing_but_time(workers: Workers, point
     assert list(targets) == ["initialized", "running", "completed"]
     assert len(workers.calls()) in (4, 5)
     assert not Execution.objects.filter(owner__isnull=False).exists()
+
+
+def test_what_a_step_starts_and_lets_go_is_started_once(workers: Workers):
+    """One worker dies before what it started is durable, the next one right after."""
+    other = published([{"id": "s", "type": "transform", "config": {"output": 1}}], slug="other")
+    config = {"workflow": "other", "wait": False}
+    execution = started(published([{"id": "call", "type": "workflow", "config": config}]))
+    for point, time in (("ledger.before_commit", "2"), ("ledger.after_commit", "1")):
+        deadly = workers.start("worker_with_fault", point, time, "--signal", "SIGKILL")
+        assert deadly.wait(timeout=40) == -9
+    workers.start()
+    wait_until(lambda: not Execution.objects.filter(ended_at__isnull=True).exists(), seconds=40)
+    (made,) = Execution.objects.filter(workflow=other)
+    row = reread(execution)
+    assert (row.state, row.output) == ("completed", {"execution_id": made.pk})
+    assert (made.state, made.output, made.started_by_execution_id) == ("completed", 1, row.pk)

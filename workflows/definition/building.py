@@ -17,11 +17,18 @@ from workflows.definition.outline import Scope, Step, read_outline
 from workflows.definition.redaction import compile_redaction
 from workflows.definition.schemas import PayloadSchema
 from workflows.definition.templates import Template, compile_template
+from workflows.versioning.ranges import parse_range
 
 Scopes = Mapping[str, c.CompiledScope]
 
 # What can fail by the outside, so that the same again may do better.
-_RETRIED_BY_DEFAULT = (StepType.ACTION, StepType.GROUP, StepType.MAP, StepType.PARALLEL)
+_RETRIED_BY_DEFAULT = (
+    StepType.ACTION,
+    StepType.GROUP,
+    StepType.MAP,
+    StepType.PARALLEL,
+    StepType.WORKFLOW,
+)
 # What is to be undone is worth more tries than what is to be done: nobody does it otherwise.
 UNDO_RETRY = models.Retry(max_attempts=5)
 
@@ -245,6 +252,16 @@ def _people(model: models.Assignees | None) -> tuple[Template | None, Template |
     )
 
 
+def _workflow(model: models.WorkflowStep, step: Step, scopes: Scopes) -> c.WorkflowConfig:
+    config = model.config
+    return c.WorkflowConfig(
+        workflow=config.workflow,
+        range=None if config.version is None else parse_range(config.version),
+        input=compile_template(config.input) if "input" in config.model_fields_set else None,
+        wait=config.wait,
+    )
+
+
 _BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfig]] = {
     models.ActionStep: _action,
     models.TransformStep: _transform,
@@ -257,4 +274,5 @@ _BUILDERS: dict[type[models.BaseStep], Callable[[Any, Step, Scopes], c.StepConfi
     models.SignalStep: _signal,
     models.ParallelStep: _parallel,
     models.ApprovalStep: _approval,
+    models.WorkflowStep: _workflow,
 }

@@ -32,6 +32,7 @@ from workflows.definition.program import (
     SucceedConfig,
     TransformConfig,
     WaitConfig,
+    WorkflowConfig,
 )
 from workflows.definition.schemas import PayloadSchema
 from workflows.definition.validation import check_definition
@@ -62,6 +63,7 @@ __all__ = [
     "SucceedConfig",
     "TransformConfig",
     "WaitConfig",
+    "WorkflowConfig",
     "compile_definition",
     "content_hash",
     "normalize_definition",

@@ -9,6 +9,7 @@ from workflows.definition.durations import timestamp_problem
 from workflows.definition.fields import is_error_code, is_template
 from workflows.definition.outline import Outline, Step
 from workflows.definition.paths import join, quote
+from workflows.versioning.ranges import RangeError, parse_range
 
 
 def find_literal_problems(outline: Outline) -> Iterator[Problem]:
@@ -62,8 +63,19 @@ def _parallel(step: Step) -> Iterator[Problem]:
         )
 
 
+def _workflow(step: Step) -> Iterator[Problem]:
+    version = step.config.get("version")
+    if not isinstance(version, str) or not version:
+        return
+    try:
+        parse_range(version)
+    except RangeError as error:
+        yield Problem(join(step.config_path, "version"), "workflow.version", str(error))
+
+
 _CHECKS: dict[str, Callable[[Step], Iterator[Problem]]] = {
     "wait": _wait,
     "fail": _fail,
     "parallel": _parallel,
+    "workflow": _workflow,
 }

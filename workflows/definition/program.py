@@ -12,6 +12,7 @@ from workflows.definition.fields import StepType
 from workflows.definition.redaction import NOTHING_HIDDEN, Redaction
 from workflows.definition.schemas import PayloadSchema
 from workflows.definition.templates import Template
+from workflows.versioning.ranges import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,20 @@ class ApprovalConfig:
     later_groups: Template | None
 
 
+@dataclass(frozen=True, slots=True)
+class WorkflowConfig:
+    """Runs the workflow with the slug `workflow`, in the highest version within `range`.
+
+    range: None is the highest published version. input: of the child, an empty object if it isn't
+    given. wait: whether the step waits for its end, or starts it and goes on.
+    """
+
+    workflow: str
+    range: Range | None
+    input: Template | None
+    wait: bool
+
+
 StepConfig = (
     ActionConfig
     | TransformConfig
@@ -222,6 +237,7 @@ StepConfig = (
     | SignalConfig
     | ParallelConfig
     | ApprovalConfig
+    | WorkflowConfig
 )
 
 
@@ -257,7 +273,8 @@ class CompiledStep:
     next: id of the step that follows by list order or `next`; None is the end of the scope. A
         choice, `fail` or `succeed` is only followed by it when `when` skips the step.
     retry, timeout: the step's own, else the document's defaults where those apply: `retry` to
-        actions, groups, maps and parallels, `timeout` to actions. timeout bounds one attempt.
+        actions, groups, maps, parallels and workflows, `timeout` to actions. timeout bounds one
+        attempt.
     heartbeat: longest silence of a running action.
     """
 

@@ -37,10 +37,7 @@ class Row:
     compiled: bool = False
 
 
-NOT_RUNNABLE: tuple[Row, ...] = (
-    Row(Place.STEP_TYPE, "workflow", "starting another workflow"),
-    Row(Place.NAME, "secrets", "reading secrets"),
-)
+NOT_RUNNABLE: tuple[Row, ...] = (Row(Place.NAME, "secrets", "reading secrets"),)
 
 
 def name_not_runnable(name: str) -> str | None:

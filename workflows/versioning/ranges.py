@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workflows.versioning.semver import MAX_NUMBER, Version, VersionError, parse
 
@@ -54,9 +54,13 @@ _NOTHING = Comparison("<", Version(0, 0, 0, (0,)))
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The alternatives of a range; one without comparisons holds every release."""
+    """The alternatives of a range; one without comparisons holds every release.
+
+    text: as it was written.
+    """
 
     alternatives: tuple[tuple[Comparison, ...], ...]
+    text: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return "||".join(" ".join(map(str, each)) or "*" for each in self.alternatives)
@@ -97,9 +101,9 @@ def parse_range(text: object) -> Range:
         raise RangeError(f"A range of versions has at most {MAX_LENGTH} characters.")
     found = [_alternative(each) for each in text.split("||")]
     if () in found:
-        return Range(((),))
+        return Range(((),), text)
     some = [each for each in found if _NOTHING not in each]
-    return Range(tuple(some) or (((_NOTHING,),)))
+    return Range(tuple(some) or ((_NOTHING,),), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,8 @@ def _partial(groups: Iterable[str | None]) -> _Partial:
         raise RangeError("After an open part, such as x, no number may follow: 1.x.5 is no range.")
     if any(number is not None and number > MAX_NUMBER for number in numbers):
         raise RangeError(f"A number in the range is larger than {MAX_NUMBER}.")
-    return _Partial(*numbers, pre=pre or "")
+    major, minor, patch = numbers
+    return _Partial(major, minor, patch, pre or "")
 
 
 def _alternative(text: str) -> tuple[Comparison, ...]:

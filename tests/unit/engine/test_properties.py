@@ -17,6 +17,7 @@ from executions.engine.events import (
     Asked,
     CallFailed,
     CallSucceeded,
+    ChildFound,
     ChildrenEnded,
     ChildrenEnough,
     ChildrenFailing,
@@ -35,10 +36,20 @@ from executions.runtime import claims
 from executions.runtime.checkpoint import Counters, build
 from executions.runtime.definitions import Runnable
 from executions.runtime.rows import DATA_STEPS
-from workflows.definition.compiled import CompiledDefinition, compile_definition
+from workflows.definition.compiled import WorkflowConfig, compile_definition
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_PLANS = 2_000
+
+
+CHILD: dict[str, Any] = {
+    "name": "Child",
+    "steps": [
+        {"id": "cw", "name": "cw", "type": "wait", "config": {"duration": 20}},
+        {"id": "ca", "name": "ca", "type": "action", "config": {"action": "noop"}},
+    ],
+}
+CHILD_VERSION = 2
 
 
 def steps(depth: int, prefix: str) -> st.SearchStrategy[list[dict[str, Any]]]:
@@ -54,6 +65,8 @@ def step(depth: int, name: str) -> st.SearchStrategy[dict[str, Any]]:
         st.just({"type": "action", "config": {"action": "noop"}}),
         st.just({"type": "wait", "config": {"duration": 30}}),
         st.just({"type": "wait", "config": {"duration": 45}}),
+        st.just({"type": "workflow", "config": {"workflow": "child", "input": {"of": name}}}),
+        st.just({"type": "workflow", "config": {"workflow": "child", "wait": False}}),
         st.just({"type": "fail", "when": "execution.id == 1", "config": FAIL}),
         st.just({"type": "succeed", "when": "input.early", "config": {"output": name}}),
     ]
@@ -96,8 +109,12 @@ def _merge(name: str, kind: dict[str, Any], extra: dict[str, Any]) -> dict[str, 
     return {"id": name, "name": name, **extra, **kind}
 
 
-def outcome(position: Position, seed: int) -> Event:
-    """What an action comes to: the same for the same attempt at the same step."""
+def outcome(snapshot: Snapshot, position: Position, seed: int) -> Event:
+    """What a call comes to: the same for the same attempt at the same step."""
+    config = snapshot.definition.steps[position.step_id].config
+    if isinstance(config, WorkflowConfig):
+        new_id = 0 if config.wait else snapshot.execution_id * 1_000 + position.seq
+        return ChildFound(CHILD_VERSION, encode({}, limit=1000, what="It"), new_id)
     key = f"{position.step_id} {position.seq} {position.attempt} {seed}"
     chance = zlib.crc32(key.encode()) % 10
     if chance < 3:
@@ -109,8 +126,7 @@ def outcome(position: Position, seed: int) -> Event:
 class World:
     """The rows of one execution, written and read the way the ledger does it."""
 
-    def __init__(self, definition: CompiledDefinition, pk: int, **columns: Any) -> None:
-        self.definition = definition
+    def __init__(self, pk: int, **columns: Any) -> None:
         self.steps: list[dict[str, Any]] = []
         self.transitions: list[dict[str, Any]] = []
         self.inbox: list[tuple[int, Event]] = []
@@ -213,9 +229,8 @@ class World:
 class Family:
     """An execution with all those below it, and what the ledger's SQL does to them."""
 
-    def __init__(self, definition: CompiledDefinition, data: Any) -> None:
-        self.definition = definition
-        self.worlds = {1: World(definition, 1, input=json.dumps(data))}
+    def __init__(self, data: Any) -> None:
+        self.worlds = {1: World(1, input=json.dumps(data))}
         self.now = NOW
 
     @property
@@ -242,7 +257,7 @@ class Family:
         return claim.snapshot, claim.counters, events
 
     def _outer(self, row: dict[str, Any]) -> Outer | None:
-        if row["parent_id"] is None:
+        if row["kind"] not in ("item", "branch"):
             return None
         parent = self.worlds[row["parent_id"]]
         around = self._outer(parent.row)
@@ -295,6 +310,10 @@ class Family:
         world.write(checkpoint, self.now)
         if checkpoint.spawn:
             self._spawn(world, checkpoint.spawn)
+        for start in checkpoint.starts:
+            assert start["id"] not in self.worlds
+            self.worlds[start["id"]] = World(start["id"], version_id=start["version"])
+            self.worlds[start["id"]].due = self.now
         for tell in checkpoint.tell:
             for child in self._children(tell["parent"], tell["step"]):
                 if child.row["generation"] == tell["generation"] and not child.has_ended:
@@ -316,9 +335,9 @@ class Family:
         for row in wanted:
             pk = len(self.worlds) + 1
             self.worlds[pk] = World(
-                self.definition,
                 pk,
                 kind=row["kind"],
+                version_id=row["version"] or world.row["version_id"],
                 parent_id=world.row["id"],
                 parent_step=row["step"],
                 generation=row["generation"],
@@ -354,7 +373,6 @@ class Family:
 
 
 def simulate(
-    definition: CompiledDefinition,
     data: Any,
     seed: int,
     crashes: set[int],
@@ -366,7 +384,7 @@ def simulate(
     An even number dies before its checkpoint is durable, an odd one after. reloads: let time pass
     between a worker's death and the next one's claim.
     """
-    family = Family(definition, data)
+    family = Family(data)
     number = 0
     while (world := family.next()) is not None:
         snapshot, counters, events = family.load(world)
@@ -398,7 +416,7 @@ def simulate(
             if isinstance(directive, (Finish, Block)):
                 break
             if isinstance(directive, Call):
-                events = [outcome(directive.position, seed)]
+                events = [outcome(snapshot, directive.position, seed)]
             else:
                 assert isinstance(directive, (Rest, Yield))
                 if isinstance(directive, Rest):
@@ -445,10 +463,11 @@ def both_ways(
     """The history without any interruption, and the one with them."""
     definition = compile_definition(document)
     original = claims.runnable_version
-    claims.runnable_version = lambda version_id: Runnable(definition, "any", "1.0.0")  # type: ignore[assignment]
+    known = {1: definition, CHILD_VERSION: compile_definition(CHILD)}
+    claims.runnable_version = lambda version_id: Runnable(known[version_id], "any", "1.0.0")  # type: ignore[assignment]
     try:
-        calm = simulate(definition, data, seed, set())
-        return calm, simulate(definition, data, seed, crashes)
+        calm = simulate(data, seed, set())
+        return calm, simulate(data, seed, crashes)
     finally:
         claims.runnable_version = original
 

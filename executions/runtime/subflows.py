@@ -1,0 +1,174 @@
+"""What a `workflow` step starts: which version, whether it takes the input, how deep that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+
+from autopilot.common.crypto import NoEncryptionKey, has_key
+from autopilot.common.errors import DomainError
+from executions.engine.children import takes_up
+from executions.engine.commands import Call
+from executions.engine.errors import (
+    CHILD_NO_VERSION,
+    CHILD_NOT_FOUND,
+    EXPRESSION,
+    LIMIT_DEPTH,
+    LIMIT_INPUT,
+    VALIDATION_INPUT,
+    EngineError,
+    ErrorInfo,
+)
+from executions.engine.events import CallFailed, ChildFound
+from executions.engine.payload import NULL, Payload, encode
+from executions.engine.slots import slot_of
+from executions.engine.snapshot import Position, Snapshot, scope_of
+from executions.hidden.veil import Veil
+from executions.runtime.children_sql import CHAIN, LAST_CHILD, NEW_ID
+from executions.runtime.rows import cursor
+from workflows.compiled import compiled_version
+from workflows.definition.compiled import WorkflowConfig
+from workflows.definition.expressions import ExpressionError
+from workflows.models import Workflow, WorkflowVersion
+from workflows.services import version_in_range
+
+SHOWN_OF_CHAIN = 6
+
+
+def find(snapshot: Snapshot, call: Call, veil: Veil) -> ChildFound | CallFailed:
+    """Look for what the current step starts. Reads the database; errors of the step are answers.
+
+    veil: learns what the version that is found hides of its input.
+    """
+    position = call.position
+    step = snapshot.definition.steps[position.step_id]
+    config = step.config
+    assert isinstance(config, WorkflowConfig)
+    known = _earlier(snapshot, position) if config.wait else None
+    if known is not None:
+        return ChildFound(known, NULL)
+    params: Payload = NULL
+    try:
+        data = _input(snapshot, config, position)
+        params = _params(config, data, None)
+        _check_depth(snapshot, config.workflow)
+        version = _version(config)
+        params = _params(config, data, version.version)
+        return _found(snapshot, call, version, data, params, veil)
+    except EngineError as error:
+        return CallFailed(error.info, params)
+
+
+def _found(
+    snapshot: Snapshot,
+    call: Call,
+    version: WorkflowVersion,
+    data: Payload,
+    params: Payload,
+    veil: Veil,
+) -> ChildFound:
+    config = snapshot.definition.steps[call.position.step_id].config
+    assert isinstance(config, WorkflowConfig)
+    try:
+        definition = compiled_version(version.pk)
+    except DomainError as error:
+        raise EngineError(ErrorInfo(CHILD_NO_VERSION, error.message)) from None
+    hides = definition.redaction.input
+    if definition.redaction and not has_key():
+        message = f"{config.workflow} {version.version} hides values, and there is no key for that."
+        raise EngineError(ErrorInfo(NoEncryptionKey.code, message))
+    veil.learn_at(data.value, hides)
+    schema = definition.input_schema
+    problems = schema.problems(data.value, root="$.input") if schema else []
+    if problems:
+        message = (
+            f"The input breaks the input schema of {config.workflow} {version.version} at "
+            f"{problems[0].path}: {problems[0].message}"
+        )
+        details = {"problems": [each.as_dict() for each in problems]}
+        raise EngineError(ErrorInfo(VALIDATION_INPUT, message, details=details))
+    slot = slot_of(definition, data.value, call.position.started_at)
+    new_id = 0 if config.wait else _new_id()
+    return ChildFound(version.pk, data, new_id, params, slot, hides)
+
+
+def _earlier(snapshot: Snapshot, position: Position) -> int | None:
+    """The version of the child that this attempt keeps, or goes on with, instead of a new one."""
+    if not position.base:
+        return None
+    with cursor() as opened:
+        opened.execute(
+            LAST_CHILD,
+            {"parent": snapshot.execution_id, "step": position.step_id, "base": position.base},
+        )
+        row = opened.fetchone()
+    if row is None:
+        return None
+    version, state = row
+    is_kept = state == "completed" or (state == "failed" and takes_up(position))
+    return int(version) if is_kept else None
+
+
+def _input(snapshot: Snapshot, config: WorkflowConfig, position: Position) -> Payload:
+    value: Any = {}
+    if config.input is not None:
+        try:
+            value = config.input.render(scope_of(snapshot), now=position.started_at)
+        except ExpressionError as error:
+            details = {"expression": error.source, "path": f"input{error.path}"}
+            raise EngineError(ErrorInfo(EXPRESSION, error.message, details=details)) from None
+    return encode(
+        value,
+        limit=snapshot.max_input_bytes,
+        what=f"The input of step `{position.step_id}`",
+        code=VALIDATION_INPUT,
+        size_code=LIMIT_INPUT,
+    )
+
+
+def _params(config: WorkflowConfig, data: Payload, version: str | None) -> Payload:
+    shown: Mapping[str, Any] = {
+        "workflow": config.workflow,
+        "version": version,
+        "input": data.value,
+    }
+    # A little more than the input, which has been measured.
+    return encode(dict(shown), limit=settings.AUTOPILOT["MAX_INPUT_BYTES"] + 1_000, what="It")
+
+
+def _version(config: WorkflowConfig) -> WorkflowVersion:
+    workflow = Workflow.objects.filter(slug=config.workflow).first()
+    if workflow is None:
+        message = f"There is no workflow with the slug {config.workflow}."
+        raise EngineError(ErrorInfo(CHILD_NOT_FOUND, message, retryable=True))
+    version = version_in_range(workflow=workflow, range=config.range)
+    if version is None:
+        wanted = f"in the range {config.range.text}" if config.range else "at all"
+        message = f"The workflow {config.workflow} has no published version {wanted}."
+        raise EngineError(ErrorInfo(CHILD_NO_VERSION, message, retryable=True))
+    return version
+
+
+def _check_depth(snapshot: Snapshot, slug: str) -> None:
+    """Workflows that start each other must not do so for ever, whether they wait or not."""
+    limit: int = settings.AUTOPILOT["MAX_DEPTH"]
+    with cursor() as opened:
+        opened.execute(CHAIN, {"id": snapshot.execution_id, "limit": limit + 1})
+        chain = [row[0] for row in opened.fetchall()]
+    if len(chain) < limit:
+        return
+    names = [*chain, slug]
+    half = SHOWN_OF_CHAIN // 2
+    shown = names if len(names) <= SHOWN_OF_CHAIN else [*names[:half], "…", *names[-half:]]
+    message = (
+        f"Workflows may start each other {limit} deep (AUTOPILOT_MAX_DEPTH): {' → '.join(shown)}."
+    )
+    raise EngineError(ErrorInfo(LIMIT_DEPTH, message, details={"chain": names}))
+
+
+def _new_id() -> int:
+    with cursor() as opened:
+        opened.execute(NEW_ID)
+        return int(opened.fetchone()[0])
