@@ -24,11 +24,12 @@ from executions.console.detail import (
     fingerprint,
     live_context,
     name_of,
+    node_of,
     step_context,
 )
 from executions.console.items import Items, read_items, shown_input
 from executions.console.lists import FIELDS, MOVING, SPANS, Asked, count_late, late_words, read_page
-from executions.console.passes import pass_of
+from executions.console.passes import pass_of, passes_of
 from executions.console.rerunning import RerunPage
 from executions.console.sentences import describe, html_of
 from executions.console.starting import StartPage
@@ -149,8 +150,8 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
         """The items of a map, the branches of a parallel, or the child of a step, in order."""
         here = records.here()
         execution = self._execution(request, pk)
-        context = found(step_context(execution, step))
-        passes = context["passes"]
+        node = found(node_of(execution, step))
+        passes = passes_of(execution, step).get(step, [])
         number, generation = (_number(request.GET.get(name)) for name in ("pass", "generation"))
         chosen = pass_of(passes, seq=number, generation=generation)
         items = chosen.items if chosen else Items({})
@@ -162,12 +163,12 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
         return self.render(
             request,
             "executions/items.html",
-            title=f"{items.nouns.capitalize()} of {context['node']['name']}",
+            title=f"{items.nouns.capitalize()} of {node['name']}",
             crumbs=[*self._way_to(execution), self._crumb(execution)],
             execution=execution,
             here=here,
             is_final=execution.state in FINAL,
-            node=context["node"],
+            node=node,
             items=items,
             passes=passes[::-1][:SHOWN_PASSES],
             chosen=chosen,

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-MAX_SHOWN_CHARS = 60_000
+MAX_SHOWN_CHARS = 20_000
 
 _TOKEN = re.compile(
     r'(?P<text>"(?:\\.|[^"\\])*")(?P<colon>\s*:)?'
@@ -21,6 +21,21 @@ _TOKEN = re.compile(
 def pretty(value: Any) -> str:
     """`value` as indented JSON, with every character as itself."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def beginning(value: Any, chars: int = MAX_SHOWN_CHARS) -> tuple[str, bool]:
+    """The first of its characters as `pretty` has them, and whether there are more.
+
+    Costs as much as what is shown, however large the value is.
+    """
+    pieces: list[str] = []
+    length = 0
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        pieces.append(piece)
+        length += len(piece)
+        if length > chars:
+            return "".join(pieces)[:chars], True
+    return "".join(pieces), False
 
 
 def highlighted(text: str) -> SafeString:

@@ -76,6 +76,12 @@ def _has_items(execution: Execution, steps: list[StepView]) -> bool:
     return execution.children_generation > 0 or any(step.type in _WITH_PARTS for step in steps)
 
 
+def node_of(execution: Execution, step_id: str) -> dict[str, Any] | None:
+    """A step as the execution's drawing has it; None if its version has no such step."""
+    nodes: list[dict[str, Any]] = graph_of(execution)["nodes"]
+    return next((each for each in nodes if each["id"] == step_id), None)
+
+
 def step_context(execution: Execution, step_id: str) -> dict[str, Any] | None:
     """Everything about one step of an execution: its latest runs, each with its attempts.
 

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from autopilot.common import clock, words
-from autopilot.common.json_html import MAX_SHOWN_CHARS, highlighted, pretty
+from autopilot.common.json_html import MAX_SHOWN_CHARS, beginning, highlighted
 
 register = template.Library()
 
@@ -89,12 +89,11 @@ def json_block(value: Any, label: str, raw_url: str = "") -> dict[str, Any]:
     label: says what it is to those who can't see it. raw_url: where all of it is, when it is too
     long to be shown.
     """
-    text = pretty(value)
+    text, is_cut = beginning(value)
     return {
         "label": label,
-        "html": highlighted(text[:MAX_SHOWN_CHARS]),
-        "is_cut": len(text) > MAX_SHOWN_CHARS,
-        "chars": len(text),
+        "html": highlighted(text),
+        "is_cut": is_cut,
         "shown_chars": MAX_SHOWN_CHARS,
         "raw_url": raw_url,
     }
