@@ -111,7 +111,10 @@ def _same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
-_ERROR_CODE = Coalesce(KT("error__code"), Value(""), output_field=TextField())
+# Of a code that holds something hidden, what is shown of it.
+_ERROR_CODE = Coalesce(
+    KT("error__code__shown"), KT("error__code"), Value(""), output_field=TextField()
+)
 
 # By rank; see `position.RANKS`. What steps took and gave is asked for where it is wanted.
 _TABLES = (
@@ -120,9 +123,7 @@ _TABLES = (
         {"step": "step_id", **_same("seq", "attempt", "level", "event", "fields", "at")},
     ),
     _Table(
-        lambda: StepExecution.objects.annotate(
-            error_code=Coalesce(KT("error__code"), Value(""), output_field=TextField())
-        ),
+        lambda: StepExecution.objects.annotate(error_code=_ERROR_CODE),
         {
             "step": "step_id",
             **_same("seq", "attempt", "name", "type", "state", "error_code"),
