@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from executions.console.sentences import describe
 from executions.console.starting import with_lines
 from executions.console.typing import Typing, json_typed, same_json
 from executions.console.verbs import RERUN
-from executions.hidden.marks import Hidden
+from executions.hidden.marks import holds_hidden
 from executions.models import Execution, StepExecution
 from executions.rerun_plan import Ran, Rerun
 from executions.rerunning import KEEP
@@ -169,6 +169,11 @@ class Sheet:
         return f"at step “{names[self.step]}”" if self.step else "at the start"
 
     @property
+    def hides_something(self) -> bool:
+        """Whether something is shown masked; the service keeps what is left so."""
+        return any(map(holds_hidden, [self.source.input, *(each.output for each in self.edited)]))
+
+    @property
     def is_same_version(self) -> bool:
         return self.version.pk == self.source.version_id
 
@@ -190,7 +195,7 @@ class Sheet:
                 problems += error.details
                 continue
             if not same_json(value, each.output):
-                outputs[each.step.step_id] = _restored(value, each.output)
+                outputs[each.step.step_id] = value
         if problems:
             raise Invalid("Some of it is no valid JSON.", details=problems)
         return {
@@ -208,7 +213,7 @@ class Sheet:
             untouched = Typing.begin_with(self.schema, before)
             if untouched.mode == "form":
                 before = untouched.value()
-        return KEEP if same_json(value, before) else _restored(value, self.source.input)
+        return KEEP if same_json(value, before) else value
 
     def show_problems(self, problems: Sequence[Problem]) -> list[Problem]:
         """Put each problem at the field it is about; answers those of no field."""
@@ -260,21 +265,6 @@ def _output_typed(edited: Edited) -> Any:
         message = "JSON was expected; null stands for nothing."
         raise Invalid(message, details=[Problem(path, "json.empty", message)])
     return json_typed(edited.text, path, "The output")
-
-
-def _restored(typed: Any, before: Any) -> Any:
-    """What was typed, with hidden values that were left as they were shown being those values."""
-    if isinstance(before, Hidden):
-        return before if typed == str(before) else typed
-    if isinstance(typed, dict) and isinstance(before, Mapping):
-        return {
-            key: _restored(value, before[key]) if key in before else value
-            for key, value in typed.items()
-        }
-    if isinstance(typed, list) and isinstance(before, list):
-        rest = typed[len(before) :]
-        return [_restored(*pair) for pair in zip(typed, before, strict=False)] + rest
-    return typed
 
 
 def _is_in(path: str, root: str) -> bool:

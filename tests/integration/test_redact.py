@@ -564,3 +564,30 @@ def test_without_the_key_it_fails_and_with_the_key_it_goes_on(settings: Any) -> 
     assert reread(execution).state == "completed"
     assert RECEIVED == [{"quote": CARD}]
     assert StepExecution.objects.filter(execution=execution, step_id="a").count() == 1
+
+
+def test_the_page_of_a_rerun_keeps_what_it_shows_masked(client: Any) -> None:
+    schema = {"type": "object", "properties": {name: {} for name in ("card", "vip", "how")}}
+    source = run(short(input_schema=schema), {"card": CARD, "vip": True, "how": "refuse"})
+    client.force_login(UserFactory.create(role=Role.ADMINISTRATOR, is_staff=True))
+    page = f"/admin/executions/execution/{source.pk}/rerun/"
+    shown = client.get(page)
+    assert in_clear(shown.content.decode()) == []
+    assert "Where it says •••, here or in an output, the hidden value is kept" in (
+        shown.content.decode()
+    )
+    sheet = shown.context["sheet"]
+    outputs = {each.name: each.text for each in sheet.edited}
+    assert outputs == {"output-first": '"•••"'}
+    sent = {"step": sheet.step, "version": "1.0.0", "drawn": "1.0.0", "mode": "json", "reason": ""}
+    sent |= {"shown_for": sheet.shown_for, "key": sheet.key, **outputs}
+    edited = json.dumps({"card": MASK, "vip": MASK, "how": ""})
+    assert client.post(page, {**sent, "input": edited}).status_code == 302
+    drain()
+    again = Execution.objects.get(rerun_of=source)
+    assert (again.state, reveal(again.input)) == (
+        "completed",
+        {"card": CARD, "vip": True, "how": ""},
+    )
+    assert RECEIVED[-1]["quote"] == [f"{CARD}-1", True]
+    assert in_clear(database()) == []
