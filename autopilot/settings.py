@@ -27,6 +27,7 @@ CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", default=[])
 AUTOPILOT_APPS = env.words("AUTOPILOT_APPS", default=[])
 # The samples are such an app too: for whoever tries the product out, not for a deployment.
 AUTOPILOT_SAMPLES = env.samples()
+SAMPLE_APPS = ["samples", "samples.orders"]
 
 INSTALLED_APPS = [
     "unfold",
@@ -49,7 +50,7 @@ INSTALLED_APPS = [
     # After ours: its `rqworker` command gives way to the project's own.
     "django_rq",
     *AUTOPILOT_APPS,
-    *(["samples"] if AUTOPILOT_SAMPLES and "samples" not in AUTOPILOT_APPS else []),
+    *[app for app in SAMPLE_APPS if AUTOPILOT_SAMPLES and app not in AUTOPILOT_APPS],
 ]
 
 MIDDLEWARE = [

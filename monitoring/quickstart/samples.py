@@ -17,7 +17,7 @@ from workflows.models import Workflow
 from workflows.services import create_workflow, publish_version
 
 # In the order in which they are published; the first one that can be run is the first run.
-SAMPLES = ("review_triage", "first_steps", "refund", "onboarding")
+SAMPLES = ("review_triage", "first_steps", "refund", "onboarding", "order")
 FIRST_RUNS = ("review_triage", "first_steps")
 
 
@@ -63,5 +63,7 @@ def _may_run(document: dict[str, Any]) -> bool:
 def _actions(steps: list[dict[str, Any]]) -> set[str]:
     found = {step["config"]["action"] for step in steps if step["type"] == "action"}
     for step in steps:
-        found |= _actions(step["config"].get("steps", []))
+        config = step["config"]
+        for scope in (config, *config.get("branches", [])):
+            found |= _actions(scope.get("steps", []))
     return found
