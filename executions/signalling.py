@@ -247,7 +247,7 @@ class _Sending:
         kinds = {type(each) for each in self._errors}
         kind = kinds.pop() if len(kinds) == 1 else SignalInvalid
         first = self._problems[0]
-        message = first.message
+        message = f"{first.path}: {first.message}"
         if len(self._problems) > 1:
             message = f"{len(self._problems)} problems; {first.path}: {first.message}"
         raise kind(message, details=self._problems[:MAX_PROBLEMS])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 
 from autopilot.accounts.actors import Actor
@@ -314,3 +317,23 @@ def test_what_was_kept_long_enough_is_forgotten():
     assert outcome(execution) == ("completed", 2)
     assert matching.purge() == 1
     assert list(Signal.objects.values_list("pk", flat=True)) == [young.pk]
+
+
+def test_from_the_terminal():
+    execution = run(published([paying(config={"schema": SUM})]), {"order": "A-17"})
+
+    def ask(*arguments: str) -> tuple[str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.suppress(SystemExit):
+            call_command("executions", "signal", *arguments, stdout=out, stderr=err)
+        return out.getvalue(), err.getvalue()
+
+    out, err = ask("paid", "--correlation", "A-17", "--payload", '{"sum": "x"}')
+    assert (out, "$.payload.sum" in err) == ("", True)
+    assert ask("paid", "--id", "999") == ("", "There is no execution 999.\n")
+    assert ask("paid", "--broadcast", "--correlation", "B") == ("Nobody waits for it.\n", "")
+    assert not Signal.objects.exists()
+    out, err = ask("paid", "--id", str(execution.pk), "--payload", '{"sum": 3}')
+    assert (out.split()[1:], err) == (["offered", "execution", str(execution.pk)], "")
+    drain()
+    assert outcome(execution) == ("completed", {"sum": 3})

@@ -23,7 +23,7 @@ from executions.bulk import Selection
 from executions.bulk_once import Once
 from executions.engine.events import Verb
 from executions.engine.states import State
-from executions.management import approvals
+from executions.management import approvals, signals
 from executions.management.operator import labels_of, not_ready, operator, read_json
 from executions.models import Execution
 from executions.querysets import ExecutionQuerySet
@@ -48,7 +48,8 @@ class Refused(Exception):
 
 class Command(BaseCommand):
     help = (
-        "List and explain executions, control them by id or by filter, and decide approvals. "
+        "List and explain executions, control them by id or by filter, decide approvals, "
+        "and send signals. "
         "Exit code of a verb: 0 all were asked, 1 some were refused, 2 nothing was done."
     )
 
@@ -66,6 +67,7 @@ class Command(BaseCommand):
         for each in (listing, why):
             each.add_argument("--json", action="store_true", help="One JSON object a line.")
         approvals.add_tasks(tasks)
+        signals.add_tasks(tasks)
         for verb in Verb:
             asking = tasks.add_parser(verb.value, help=f"Ask executions: {verb.value}.")
             asking.add_argument("ids", nargs="*", type=_id, metavar="ID")
@@ -106,8 +108,8 @@ class Command(BaseCommand):
         task: str = options["task"]
         work = self.tasks.get(task)
         try:
-            if about_approvals := approvals.TASKS.get(task):
-                code = about_approvals(self.stdout, options)
+            if of_its_own := {**approvals.TASKS, **signals.TASKS}.get(task):
+                code = of_its_own(self.stdout, options)
             else:
                 code = work(self, options) if work else self._ask(Verb(task), options)
         except Refused as error:
