@@ -48,6 +48,7 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
         "is_final": execution.state in FINAL,
         "sentence": html_of(situation.why.phrase),
         "pending": pending,
+        "asks": any(step.type == "approval" for step in steps),
         "approval_id": situation.why.details.get("approval"),
         "verbs": offered(execution, pending) if may_control else [],
         "rows": rows,

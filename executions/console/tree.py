@@ -14,6 +14,7 @@ from executions.console.schema_form import label_of
 MAX_DEPTH = 6
 MAX_ENTRIES = 100
 MAX_COLUMNS = 8
+MAX_INLINE = 12
 MAX_TEXT = 4_000
 
 
@@ -31,19 +32,19 @@ def _html(value: Any, depth: int) -> SafeString:
 
 
 def _object(value: Mapping[str, Any], depth: int) -> SafeString:
+    # PostgreSQL keeps no order of keys; what can be read at a glance goes first.
+    shown = sorted(value.items(), key=lambda pair: _is_deep(pair[1]))[:MAX_ENTRIES]
     rows = [
-        (
-            " cx-tree-deep" if _is_deep(item) else "",
-            label_of(key) or key,
-            _html(item, depth + 1),
-        )
-        for key, item in list(value.items())[:MAX_ENTRIES]
+        (" cx-tree-deep" if _is_deep(item) else "", label_of(key) or key, _html(item, depth + 1))
+        for key, item in shown
     ]
     body = format_html_join("", '<div class="cx-tree-row{}"><dt>{}</dt><dd>{}</dd></div>', rows)
     return format_html('<dl class="cx-tree">{}</dl>{}', body, _more(len(value)))
 
 
 def _list(value: Sequence[Any], depth: int) -> SafeString:
+    if not _is_deep(value):
+        return _text(", ".join(each if isinstance(each, str) else _json(each) for each in value))
     columns = _columns(value)
     if columns:
         return _table(value, columns)
@@ -105,7 +106,10 @@ def _text(text: str) -> SafeString:
 
 
 def _is_deep(value: Any) -> bool:
-    return isinstance(value, (dict, list)) and bool(value)
+    """Whether it needs lines of its own; a short list of plain values doesn't."""
+    if isinstance(value, list):
+        return len(value) > MAX_INLINE or any(isinstance(each, (dict, list)) for each in value)
+    return isinstance(value, dict) and bool(value)
 
 
 def _more(count: int) -> SafeString:
