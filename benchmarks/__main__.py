@@ -18,7 +18,7 @@ from benchmarks.workload import BooksWrong
 
 # What executions.bulk.start_many takes; it can't be imported before the servers are there.
 MAX_BATCH = 1_000
-WORKS = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS")
+WORKS = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS", "WEB")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -22,6 +22,8 @@ TARGETS = (
     ("W6", "seconds", 3.0, False),
     ("LOOP", "ratio", 1.3, False),
     ("SIGNALS", "seconds", 2.0, False),
+    ("WEB", "start_ratio", 0.9, True),
+    ("WEB", "list_ratio", 0.9, True),
 )
 CPU = (
     ("CPU ms per execution, all", "cpu_ms", ".1f"),
@@ -77,6 +79,24 @@ ROWS = {
     "SIGNALS": (
         ("signals accepted, s", "send_seconds", ".2f"),
         ("all executions completed, s", "seconds", ".2f"),
+    ),
+    "WEB": (
+        ("starts/s, a server of threads", "start_threads_per_s", ",.0f"),
+        ("starts/s, ours", "start_loop_per_s", ",.0f"),
+        ("  ratio", "start_ratio", ".2f"),
+        ("CPU of a start, threads, ms", "start_threads_cpu_ms", ".2f"),
+        ("CPU of a start, ours, ms", "start_loop_cpu_ms", ".2f"),
+        ("lists/s, a server of threads", "list_threads_per_s", ",.0f"),
+        ("lists/s, ours", "list_loop_per_s", ",.0f"),
+        ("  ratio", "list_ratio", ".2f"),
+        ("CPU of a list, threads, ms", "list_threads_cpu_ms", ".2f"),
+        ("CPU of a list, ours, ms", "list_loop_cpu_ms", ".2f"),
+        ("idle connections, threads", "connections_threads", ".0f"),
+        ("idle connections, ours", "connections_loop", ".0f"),
+        ("listeners of one process", "listeners", ".0f"),
+        ("  connections with them", "listener_connections", ".0f"),
+        ("  commit to event, p50, ms", "p50_ms", ".0f"),
+        ("  commit to event, p95, ms", "p95_ms", ".0f"),
     ),
     "W4": (
         ("idle, all processes, MB", "idle_mb", ".0f"),

@@ -30,6 +30,7 @@ from benchmarks.shapes import (
 from benchmarks.single import run_single
 from benchmarks.stand import Stand
 from benchmarks.waits import WAITING, Signals, run_signals
+from benchmarks.web import Web, figures_of, serve
 from benchmarks.workload import STEPS, document
 
 Outcome = TypeVar("Outcome")
@@ -107,6 +108,7 @@ class Bench:
             "LOOP": self._loop,
             "MAPS": self._maps,
             "SIGNALS": self._signals,
+            "WEB": self._web,
         }[work]
         often = {"W1", "W2", "W3", "W6", "SIGNALS"}
         repeat = self.sizes.repeat if work in often else self.sizes.repeat_large
@@ -153,6 +155,9 @@ class Bench:
 
     def _loop(self) -> Loop:
         return run_loop(self.stand, self.connection, self._loops, self.sizes.passes)
+
+    def _web(self) -> Web:
+        return serve(self.stand, self.connection, self.workflow_id)
 
     def _w6(self) -> Calls:
         """By one worker process, warmed by a few calls."""
@@ -201,6 +206,8 @@ def figures(run: Run) -> dict[str, float]:
         names = ("p50_ms", "p95_ms", "submit_ms", "claim_ms", "run_ms")
         found = {name: result[name] for name in names}
         return {**found, "p50_commits": result["p50_ms"] / 1000 * run.commits_per_s}
+    if run.work == "WEB":
+        return figures_of(result)
     if run.work != "W4":
         return {name: value for name, value in result.items() if name != "executions"}
     idle, peak = result["idle"], result["peak"]
@@ -234,6 +241,7 @@ def summary(run: Run) -> str:
         "W3": "{seconds:.2f} s",
         "W6": "{seconds:.2f} s",
         "LOOP": "{short_ms:.2f} ms per pass of ten, {long_ms:.2f} of many, {ratio:.2f}",
+        "WEB": "start x{start_ratio:.2f}, list x{list_ratio:.2f}, events p95 {p95_ms:.0f} ms",
         "MAPS": "{seconds:.2f} s and {seconds_large:.2f} s, {time_ratio:.2f}",
         "SIGNALS": "{seconds:.2f} s, sent in {send_seconds:.2f} s",
         "W4": "idle {idle_mb:.0f} MB, peak {peak_mb:.0f} MB",

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import structlog
-from django.db import Error, close_old_connections, connections
+from django.db import Error, connections
 
 from autopilot.common.errors import TooManyRequests
 from executions.events import records
@@ -147,7 +147,6 @@ class _Round:
 
     def run(self, subscriptions: list[Subscription]) -> bool:
         """Read and hand out once; whether there is more to be had at once."""
-        close_old_connections()
         horizon = records.read_horizon()
         has_more = self._go_on([each for each in subscriptions if each.is_live], horizon)
         assert self._reached is not None

@@ -259,6 +259,19 @@ def test_a_summary_counts_instead_of_telling(hub: Hub, workflow: Workflow):
     assert again.executions == [last.pk]
 
 
+def test_a_summary_of_much_that_was_missed_says_so_and_goes_on_from_now(
+    hub: Hub, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hubs, "MISSED_PAGE", 3)
+    for _ in range(10):
+        started(workflow)
+    listener = Listener(hub, is_summary=True, kinds=TRANSITIONS, after=Position(0, 0, 0))
+    told = listener.until(1)
+    assert [(name, data) for name, _, data in told] == [("changed", {"transition": 3})]
+    started(workflow)
+    assert listener.until(2)[1][2] == {"transition": 1}
+
+
 def test_a_queue_is_bounded_and_whoever_stays_behind_is_dropped(
     hub: Hub, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ):
