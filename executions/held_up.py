@@ -58,6 +58,35 @@ class SlotWait:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnWait:
+    """It is an item of a map that lets only so many run at once.
+
+    step: of the map. around: id of the execution whose step that is, which is `paused` or goes on.
+    limit: None if the definition can't be read.
+    """
+
+    step: str
+    around: int
+    limit: int | None
+    is_paused: bool = False
+    code: str = "queued.turn"
+    outranks: bool = False
+
+    def phrase(self, start: Phrase, place: Strong) -> Phrase:
+        few = "one item" if self.limit == 1 else f"{self.limit:,} items" if self.limit else "a few"
+        return say(
+            "{start}; waits for its turn: {few} of step {step} may run at once{paused}.",
+            start=start,
+            few=few,
+            step=Strong(self.step),
+            paused=f", and execution {self.around} around it is paused" if self.is_paused else "",
+        )
+
+    def details(self) -> dict[str, Any]:
+        return {"map": self.step, "parent": self.around, "max_concurrency": self.limit}
+
+
+@dataclass(frozen=True, slots=True)
 class LimitWait:
     """Its call waits for a place of a limit, or (`until`) for its turn in a rate.
 

@@ -9,13 +9,16 @@ from django.db import connection
 from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
+from autopilot.common.errors import DomainError
 from executions.engine.slots import shown_key
 from executions.engine.snapshot import Phase
 from executions.engine.states import State
-from executions.held_up import MAX_AHEAD, HeldUp, LimitWait, SlotWait, SwitchedOff
+from executions.held_up import MAX_AHEAD, HeldUp, LimitWait, SlotWait, SwitchedOff, TurnWait
 from executions.holding import live_holds
-from executions.models import Execution, Hold, LimitUse
+from executions.models import Execution, Hold, Kind, LimitUse
 from executions.runtime import slots_sql
+from workflows.compiled import compiled_version
+from workflows.definition.compiled import MapConfig
 
 
 def held_up(executions: Iterable[Execution], now: datetime) -> dict[int, HeldUp]:
@@ -23,7 +26,7 @@ def held_up(executions: Iterable[Execution], now: datetime) -> dict[int, HeldUp]
     free = [each for each in executions if each.owner_id is None and not each.has_ended]
     if not free:
         return {}
-    return {**_limits(free), **_slots(free), **_switches(free, now)}
+    return {**_turns(free), **_limits(free), **_slots(free), **_switches(free, now)}
 
 
 def _slots(executions: Iterable[Execution]) -> dict[int, HeldUp]:
@@ -51,6 +54,42 @@ def _slots(executions: Iterable[Execution]) -> dict[int, HeldUp]:
             pk: SlotWait(shown_key(waiting[pk].slot_key), waiting[pk].slot_limit, ahead)
             for pk, ahead in cursor.fetchall()
         }
+
+
+def _turns(executions: Iterable[Execution]) -> dict[int, HeldUp]:
+    """Items that their map has not let go yet; one query for the executions around them."""
+    waiting = [
+        each
+        for each in executions
+        if each.kind == Kind.ITEM
+        and each.runnable_at is None
+        and not each.is_parked
+        and each.state in (State.INITIALIZED, State.RESUMED)
+    ]
+    if not waiting:
+        return {}
+    parents = Execution.objects.filter(pk__in={each.parent_id for each in waiting})
+    states = dict(parents.values_list("pk", "state"))
+    return {
+        each.pk: TurnWait(
+            each.parent_step,
+            around,
+            _concurrency(each),
+            is_paused=states.get(around) == State.PAUSED,
+        )
+        for each in waiting
+        if (around := each.parent_id) is not None
+    }
+
+
+def _concurrency(item: Execution) -> int | None:
+    """How many items of its map may run at once; the version is in memory after the first."""
+    try:
+        step = compiled_version(item.version_id).steps.get(item.parent_step)
+    except DomainError:
+        return None
+    config = step.config if step else None
+    return config.max_concurrency if isinstance(config, MapConfig) else None
 
 
 def _limits(executions: Iterable[Execution]) -> dict[int, HeldUp]:
