@@ -33,13 +33,14 @@ from executions.console.passes import pass_of, passes_of
 from executions.console.rerunning import RerunPage
 from executions.console.sentences import describe, html_of
 from executions.console.starting import StartPage
+from executions.console.undoing import calls_of
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import FINAL, State
 from executions.events import records
 from executions.models import Approval, Execution, StepExecution
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
-from executions.reads import state_counts
+from executions.reads import error_start_of, failure_of, state_counts
 from executions.situations import situations_of
 from workflows.console import panels
 from workflows.models import Workflow
@@ -207,6 +208,8 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
             "consequences": chosen.consequences(execution),
             "sentence": describe(execution),
             "reason": reason,
+            "calls": calls_of(execution) if verb in {"cancel", "compensate"} else None,
+            "compensate": request.POST.get("compensate", ""),
             "action": self.url("verb", pk, verb),
             "back": self.url("change", pk),
         }
@@ -217,12 +220,14 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
         return self.render(request, "executions/verb.html", title=title, crumbs=crumbs, **context)
 
     def _do(self, request: HttpRequest, execution: Execution, verb: AskedVerb, reason: str) -> bool:
-        actor = actor_of(request.user, request)
-        return attempt(
-            request,
-            lambda: verb.service(execution=execution, actor=actor, reason=reason.strip()),
-            done=verb.done,
-        )
+        given: dict[str, Any] = {
+            "execution": execution,
+            "actor": actor_of(request.user, request),
+            "reason": reason.strip(),
+        }
+        if verb.name == "cancel":
+            given["compensate"] = request.POST.get("compensate") == "1"
+        return attempt(request, lambda: verb.service(**given), done=verb.done)
 
     def data_page(self, request: HttpRequest, *, pk: int, what: str) -> HttpResponseBase:
         """One value of an execution, whole and as it is stored: `input`, `step-3-1-output`..."""
@@ -245,6 +250,8 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
             "name": name_of(execution),
             "part": part_words(execution) or f"step {execution.parent_step}",
             "parent_name": name_of(execution.parent) if execution.parent else "",
+            "error_start": error_start_of(execution),
+            "failure_of": failure_of(execution),
             "reruns": execution.reruns.order_by("pk")[:SHOWN_RERUNS],
             **live_context(execution, may_control=self._may_control(request)),
         }

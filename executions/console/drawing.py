@@ -11,6 +11,8 @@ from django.urls import reverse
 from autopilot.common.errors import DomainError
 from autopilot.common.words import duration_words
 from executions.console.items import Items
+from executions.console.undoing import words_of
+from executions.engine.undo import STEP_TYPE as UNDO_TYPE
 from executions.models import Execution, Kind
 from executions.reads import StepView
 from workflows.console.drawing import drawing_of, scopes_by_step
@@ -71,6 +73,9 @@ def states_of(
         if before:
             ways.append([before, step, state_before])
         last[scope_of[step]] = max(last.get(scope_of[step], (0, "", "")), (seq, step, state))
+    for step, (state, word) in words_of(execution).items():
+        if step in steps:
+            steps[step] |= {"state": state, "word": word}
     for view in under_way:
         scope = scope_of.get(view.step_id)
         if scope is None:
@@ -81,6 +86,8 @@ def states_of(
         # Tried again, it is recorded already under the same number.
         known["runs"] += known["seq"] != view.seq
         known |= {"state": view.state, "attempts": view.attempt, "lasted": "", "ended": False}
+        if view.type == UNDO_TYPE:
+            known["word"] = "undoing"
     return {
         "state": execution.state,
         "current": under_way[-1].step_id if under_way else "",

@@ -14,6 +14,7 @@ from executions.console.passes import Pass
 from executions.models import Execution, LogLine
 from executions.reads import StepView
 from executions.runtime.control import control_from_json
+from executions.suiting import is_undoing
 
 SMALLEST_SPAN_SECONDS = 0.001
 
@@ -109,7 +110,7 @@ class Shape:
 
 def groups_under_way(execution: Execution) -> list[StepView]:
     """The groups around the current step, the outermost first; they are recorded when they end."""
-    if execution.has_ended:
+    if execution.has_ended or is_undoing(execution):
         return []
     frames = control_from_json(execution.control).frames
     return [

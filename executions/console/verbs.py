@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from executions.console.undoing import calls_of
 from executions.engine.events import Verb
 from executions.engine.states import State
 from executions.engine.wishes import OVER
 from executions.models import Execution
 from executions.services import (
     cancel_execution,
+    compensate_execution,
     pause_execution,
     resume_execution,
     retry_execution,
     skip_step,
 )
-from executions.suiting import suitable
+from executions.suiting import is_undoing, suitable, was_undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,16 @@ def _resume(execution: Execution) -> list[str]:
 
 
 def _cancel(execution: Execution) -> list[str]:
+    if is_undoing(execution):
+        return [
+            "It stops undoing what it did and ends; what has not been undone stays as it is.",
+            "What is left is named in its error.",
+        ]
     return [
         "A step that is running now is interrupted; what it has done outside may stay half done."
         if execution.owner_id
         else "No further step runs.",
-        "What completed steps have done outside is not undone.",
+        "What completed steps have done outside stays, unless it is undone first.",
         "It can't be resumed afterwards; start a new execution instead.",
     ]
 
@@ -86,6 +93,14 @@ def _skip(execution: Execution) -> list[str]:
         f"Step “{execution.current_step}” is recorded as skipped, without an output.",
         then,
         "Items of the step that are still under way are cancelled.",
+    ]
+
+
+def _compensate(execution: Execution) -> list[str]:
+    return [
+        "The steps that completed are undone with the calls below, one after the other.",
+        "Then it is failed again with the error it has; what could not be undone is named there.",
+        "It can't be retried afterwards, only rerun from the start.",
     ]
 
 
@@ -142,6 +157,16 @@ VERBS: dict[str, AskedVerb] = {
         consequences=_skip,
         service=skip_step,
     ),
+    "compensate": AskedVerb(
+        name="compensate",
+        title="Undo",
+        icon="undo",
+        done="It undoes what it did.",
+        is_danger=True,
+        states=suitable(Verb.COMPENSATE),
+        consequences=_compensate,
+        service=compensate_execution,
+    ),
 }
 
 
@@ -169,6 +194,14 @@ def offered(execution: Execution, pending: Sequence[str]) -> Sequence[ControlVer
 
 def _fits(verb: ControlVerb, execution: Execution) -> bool:
     """Whether there is what the verb is about."""
+    if verb.name == "compensate":
+        return calls_of(execution).total > 0
+    if is_undoing(execution):
+        # Cancelled it can be only from a pause: a second click must not leave half of it undone.
+        allowed = ("resume", "cancel") if execution.state == State.PAUSED else ("pause",)
+        return verb.name in allowed
+    if was_undone(execution) and verb.name in ("retry", "skip"):
+        return False
     if verb.name == "skip":
         return bool(execution.current_step) and execution.current_phase not in OVER
     # A part of another execution is only rerun with it.

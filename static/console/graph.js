@@ -11,7 +11,7 @@ import { roundedLoop, smooth } from "./graph_lines.js";
  * @typedef {{id: string, name: string, type: string, scope: string, sentence: string}} Step
  * @typedef {{source: string, target: string|null, scope: string, kind: string, label: string}} Way
  * @typedef {{scopes: Scope[], nodes: Step[], edges: Way[]}} Drawing
- * @typedef {{state: string, runs: number, attempts: number, lasted: string, ended: boolean}} Done
+ * @typedef {{state: string, word?: string, runs: number, attempts: number, lasted: string, ended: boolean}} Done
  * @typedef {{words: string, parts: [string, number][], total: number}} Items
  * @typedef {{state: string, current: string, last: string, ways: [string, string, string][],
  *   steps: Record<string, Done>, items: Record<string, Items>, links: Record<string, string>}} Painting
@@ -283,7 +283,7 @@ class GraphView {
     const done = painting.steps[id];
     const items = painting.items[id];
     const type = this.drawing.nodes.find((each) => each.id === id)?.type ?? "";
-    const words = [done ? done.state : type];
+    const words = [done ? done.word ?? done.state : type];
     if (items) words.push(items.words);
     else if (done?.attempts > 1) words.push(done.ended ? `${done.attempts} attempts` : `attempt ${done.attempts}`);
     else if (done?.lasted && done.runs === 1) words.push(done.lasted);
