@@ -21,13 +21,17 @@ log = structlog.get_logger(__name__)
 BATCH = 100
 ACTOR = Actor.system("error workflow")
 
-# Whether an execution, one that it is part of, or one that it continues was started by a failure.
+# Whether an execution, or one that it is part of, continues or was started by, was started by a
+# failure.
 _FROM_FAILURE = """
 WITH RECURSIVE way AS (
-    SELECT id, parent_id, continued_from_id FROM executions_execution WHERE id = %(id)s
+    SELECT id, parent_id, continued_from_id, started_by_execution_id
+      FROM executions_execution WHERE id = %(id)s
     UNION
-    SELECT e.id, e.parent_id, e.continued_from_id
-      FROM way w JOIN executions_execution e ON e.id IN (w.parent_id, w.continued_from_id))
+    SELECT e.id, e.parent_id, e.continued_from_id, e.started_by_execution_id
+      FROM way w
+      JOIN executions_execution e
+        ON e.id IN (w.parent_id, w.continued_from_id, w.started_by_execution_id))
 SELECT EXISTS (SELECT 1 FROM way JOIN executions_errorstart s ON s.started_id = way.id)
 """
 

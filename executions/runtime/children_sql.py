@@ -24,13 +24,16 @@ WITH given AS (
     SELECT x.*, row_number() OVER (PARTITION BY x.parent ORDER BY x.idx) AS place,
            count(*) OVER (PARTITION BY x.parent) AS total,
            count(*) FILTER (WHERE x.is_done) OVER (PARTITION BY x.parent) AS kept
-      FROM (SELECT g.*, last.id AS failed_id, last.state IS NOT DISTINCT FROM 'completed' AS is_done
+      FROM (SELECT g.*, last.state IS NOT DISTINCT FROM 'completed' AS is_done,
+                   -- What has been undone can't be gone on with.
+                   CASE WHEN last.reason NOT IN ('compensated', 'compensation_failed')
+                          OR last.reason = last.error_code THEN last.id END AS failed_id
               FROM json_to_recordset(%(spawn)s) AS g(
                    parent bigint, step text, generation int, base int, idx int, value jsonb,
                    concurrency int, tolerated int, kind text, needed int, takes_up boolean,
                    version bigint, slot_key text, slot_limit int, slot_policy text)
               LEFT JOIN LATERAL (
-                   SELECT c.id, c.state FROM executions_execution c
+                   SELECT c.id, c.state, c.reason, c.error_code FROM executions_execution c
                     WHERE c.parent_id = g.parent AND c.parent_step = g.step
                       AND c.generation >= g.base AND c.generation < g.generation
                       AND (c.item_index = g.idx OR g.kind = 'child')

@@ -223,6 +223,31 @@ def test_items_groups_and_loops_are_undone_pass_by_pass(book: Path):
     assert set(Compensation.objects.values_list("done_by", flat=True)) == {execution.pk}
 
 
+def test_a_child_workflow_is_undone_with_its_parent_or_by_itself_if_it_failed(book: Path):
+    def calling(slug: str) -> Any:
+        return {"id": "call", "type": "workflow", "config": {"workflow": slug}}
+
+    published([step("seat", book)], slug="child")
+    steps = [step("flight", book), calling("child"), step("car", book), FAIL]
+    execution = run(published(steps, on_failure="compensate"))
+    assert said(book) == ["flight", "seat", "car", "-car", "-seat", "-flight"]
+    assert execution.reason == "compensated"
+    book.unlink()
+    published([step("seat", book), FAIL], slug="undoes", on_failure="compensate")
+    parent = published([step("flight", book), calling("undoes")])
+    execution = run(parent)
+    first = Execution.objects.get(parent=execution)
+    assert (first.reason, execution.error_code) == ("compensated", "child.failed")
+    # What has been undone isn't gone on with: a retry of the parent makes another child.
+    services.retry_execution(execution=execution, actor=SYSTEM)
+    drain()
+    assert Execution.objects.filter(parent=execution).count() == 2
+    services.compensate_execution(execution=reread(execution), actor=SYSTEM)
+    drain()
+    assert said(book) == ["flight", *["seat", "-seat"] * 2, "-flight"]
+    assert reread(execution).reason == "compensated"
+
+
 def test_an_item_that_is_under_way_ends_before_anything_is_undone(book: Path):
     items = {"items": "[1]", "steps": [step("seat", book), WAIT]}
     execution = run(published([{"id": "seats", "type": "map", "config": items}]))
