@@ -20,6 +20,7 @@ handler500 = "autopilot.common.views.server_error"
 
 v1: list[URLPattern | URLResolver] = [
     path("auth/", include("autopilot.accounts.api.urls")),
+    path("workflows/", include("executions.api.workflow_urls")),
     path("workflows/", include("workflows.api.urls")),
     path("executions/", include("executions.api.urls")),
     path("monitoring/", include("monitoring.api.urls")),

@@ -9,6 +9,7 @@ from executions.api.approvals import ApprovalViewSet
 from executions.api.bulk import BulkStartView, BulkVerbView
 from executions.api.callbacks import CompleteView, FailView, HeartbeatView, PollView
 from executions.api.events import ExecutionEventsView
+from executions.api.limits import LimitViewSet
 from executions.api.signals import SignalViewSet
 from executions.api.views import ExecutionViewSet
 
@@ -16,6 +17,9 @@ app_name = "executions"
 
 signals = SimpleRouter()
 signals.register("signals", SignalViewSet, basename="signal")
+
+limits = SimpleRouter()
+limits.register("limits", LimitViewSet, basename="limit")
 
 router = SimpleRouter()
 # Before the executions, for which it would be an id.
@@ -32,5 +36,6 @@ urlpatterns = [
     path("callbacks/<str:token>/heartbeat/", HeartbeatView.as_view(), name="callback-heartbeat"),
     path("tasks/poll/", PollView.as_view(), name="task-poll"),
     *signals.urls,
+    *limits.urls,
     *router.urls,
 ]
