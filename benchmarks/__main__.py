@@ -18,7 +18,7 @@ from benchmarks.workload import BooksWrong
 
 # What executions.bulk.start_many takes; it can't be imported before the servers are there.
 MAX_BATCH = 1_000
-WORKS = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS", "WEB")
+WORKS = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS", "PARALLEL", "WEB")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--passes", type=int, default=10_000, help="Passes of LOOP (10000).")
     found.add_argument("--calls", type=int, default=200, help="Calls of W6 (200).")
     found.add_argument("--signals", type=int, default=1_000, help="Signals of SIGNALS (1000).")
+    found.add_argument("--parallels", type=int, default=20, help="Runs of PARALLEL (20).")
     found.add_argument("--submitters", type=int, default=1, help="Submitting processes (1).")
     found.add_argument(
         "--batch",
@@ -114,6 +115,7 @@ def _measure(arguments: argparse.Namespace, works: list[str]) -> int:
             passes=arguments.passes,
             calls=arguments.calls,
             signals=arguments.signals,
+            parallels=arguments.parallels,
         )
         bench = Bench(stand, sizes, say)
         say("Warming up ...")

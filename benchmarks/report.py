@@ -80,6 +80,10 @@ ROWS = {
         ("signals accepted, s", "send_seconds", ".2f"),
         ("all executions completed, s", "seconds", ".2f"),
     ),
+    "PARALLEL": (
+        ("100 branches joined, s", "seconds", ".3f"),
+        ("the longest, s", "longest_seconds", ".3f"),
+    ),
     "WEB": (
         ("starts/s, a server of threads", "start_threads_per_s", ",.0f"),
         ("starts/s, ours", "start_loop_per_s", ",.0f"),

@@ -176,7 +176,7 @@ def run_map(stand: Stand, connection: Connection, workflow: Any, items: int) -> 
     idle = machine.memory_of(stand)
     with machine.PeakMemory(stand) as watch:
         began = time.perf_counter()
-        pk = _start(workflow, {"items": list(range(items))})
+        pk = start(workflow, {"items": list(range(items))})
         wait_for_end(stand, connection, [pk])
         seconds = time.perf_counter() - began
     with connection.cursor() as cursor:
@@ -236,7 +236,7 @@ def _cpu(meter: machine.Meter) -> float:
 
 
 def _loop(stand: Stand, connection: Connection, workflow: Any, passes: int) -> tuple[float, int]:
-    pk = _start(workflow, {"passes": passes})
+    pk = start(workflow, {"passes": passes})
     wait_for_end(stand, connection, [pk])
     with connection.cursor() as cursor:
         cursor.execute(
@@ -277,7 +277,7 @@ def run_calls(stand: Stand, connection: Connection, workflow: Any, count: int) -
     return Calls(count, seconds)
 
 
-def _start(workflow: Any, data: dict[str, Any]) -> int:
+def start(workflow: Any, data: dict[str, Any]) -> int:
     from autopilot.accounts.actors import Actor
     from executions.services import start_execution
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from psycopg2.extensions import connection as Connection
 
 from benchmarks import machine
+from benchmarks.branches import PARALLEL, Parallel, run_parallel
 from benchmarks.burst import Burst, run_burst
 from benchmarks.shapes import (
     CALL,
@@ -54,6 +55,7 @@ class Sizes:
     passes: int = 10_000
     calls: int = 200
     signals: int = 1_000
+    parallels: int = 20
 
 
 @dataclass(slots=True)
@@ -85,6 +87,7 @@ class Bench:
         self._loops = publish(LOOP)
         self._call = publish(CALL)
         self._waiting = publish(WAITING)
+        self._sides = publish(PARALLEL)
 
     def warm_up(self) -> None:
         """Imports, caches and connections of every process, and the planner's statistics."""
@@ -109,6 +112,7 @@ class Bench:
             "MAPS": self._maps,
             "SIGNALS": self._signals,
             "WEB": self._web,
+            "PARALLEL": self._parallel,
         }[work]
         often = {"W1", "W2", "W3", "W6", "SIGNALS"}
         repeat = self.sizes.repeat if work in often else self.sizes.repeat_large
@@ -152,6 +156,9 @@ class Bench:
 
     def _signals(self) -> Signals:
         return run_signals(self.stand, self.connection, self._waiting, self.sizes.signals)
+
+    def _parallel(self) -> Parallel:
+        return run_parallel(self.stand, self.connection, self._sides, self.sizes.parallels)
 
     def _loop(self) -> Loop:
         return run_loop(self.stand, self.connection, self._loops, self.sizes.passes)
@@ -243,6 +250,7 @@ def summary(run: Run) -> str:
         "LOOP": "{short_ms:.2f} ms per pass of ten, {long_ms:.2f} of many, {ratio:.2f}",
         "WEB": "start x{start_ratio:.2f}, list x{list_ratio:.2f}, events p95 {p95_ms:.0f} ms",
         "MAPS": "{seconds:.2f} s and {seconds_large:.2f} s, {time_ratio:.2f}",
+        "PARALLEL": "{seconds:.3f} s, the longest {longest_seconds:.3f} s",
         "SIGNALS": "{seconds:.2f} s, sent in {send_seconds:.2f} s",
         "W4": "idle {idle_mb:.0f} MB, peak {peak_mb:.0f} MB",
     }[run.work]

@@ -139,6 +139,12 @@ class ExecutionFilter(StrictFilterSet):
         max_value=_MAX_ID,
         help_text="Children of this execution. Without it the list has roots only.",
     )
+    started_by_execution = IdFilter(
+        field_name="started_by_execution_id",
+        min_value=1,
+        max_value=_MAX_ID,
+        help_text="What the steps of this execution have started without waiting for it.",
+    )
     created_after = _after("created_at")
     created_before = _before("created_at")
     started_after = _after("started_at")

@@ -20,6 +20,7 @@ from executions.api.bodies import (
 from executions.engine.events import Verb
 from executions.engine.states import State, StepState
 from executions.models import ErrorStart, Execution, LogLine, Priority, StateTransition
+from executions.parts import branch_of
 from executions.reads import error_start_of, failure_of
 from executions.situations import Situation
 
@@ -146,6 +147,9 @@ class RerunSerializer(VerbSerializer):
     )
 
 
+_PARTS = ("steps", "transitions", "context", "logs", "compensations", "tree")
+
+
 class LinksSerializer(serializers.Serializer[Any]):
     """Where to go from an execution."""
 
@@ -155,6 +159,7 @@ class LinksSerializer(serializers.Serializer[Any]):
     context = serializers.URLField()  # type: ignore[assignment]
     logs = serializers.URLField()
     compensations = serializers.URLField()
+    tree = serializers.URLField()
     children = serializers.URLField()
     workflow = serializers.URLField()
     parent = serializers.URLField(allow_null=True)  # type: ignore[assignment]
@@ -215,6 +220,19 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
     parent = serializers.IntegerField(  # type: ignore[assignment]
         source="parent_id", allow_null=True, read_only=True
     )
+    parent_step = serializers.CharField(
+        read_only=True, help_text="The step of its parent that it belongs to; empty for a root."
+    )
+    item_index = serializers.IntegerField(
+        allow_null=True, read_only=True, help_text="Its place among the items or branches."
+    )
+    branch = serializers.SerializerMethodField(help_text="The branch that it is; or empty.")
+    started_by_execution = serializers.IntegerField(
+        source="started_by_execution_id",
+        allow_null=True,
+        read_only=True,
+        help_text="The execution whose step has started this one and does not wait for it.",
+    )
     rerun_of = serializers.IntegerField(
         source="rerun_of_id",
         allow_null=True,
@@ -250,6 +268,10 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
             "queue",
             "kind",
             "parent",
+            "parent_step",
+            "item_index",
+            "branch",
+            "started_by_execution",
             "rerun_of",
             "labels",
             "correlation_id",
@@ -269,6 +291,9 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[Execution]):
     @extend_schema_field(WhySerializer)
     def get_why(self, execution: Execution) -> dict[str, Any]:
         return self._situation(execution).why.as_dict()
+
+    def get_branch(self, execution: Execution) -> str:
+        return branch_of(execution)
 
     def _situation(self, execution: Execution) -> Situation:
         situations: dict[int, Situation] = self.context["situations"]
@@ -317,10 +342,7 @@ class ExecutionSerializer(ExecutionSummarySerializer):
         listed = of("executions:execution-list")
         return {
             "self": of("executions:execution-detail", pk=execution.pk),
-            **{
-                name: of(f"executions:execution-{name}", pk=execution.pk)
-                for name in ("steps", "transitions", "context", "logs", "compensations")
-            },
+            **{name: of(f"executions:execution-{name}", pk=execution.pk) for name in _PARTS},
             "children": f"{listed}?parent={execution.pk}",
             "workflow": of("workflows:workflow-detail", slug=execution.workflow.slug),
             "parent": of("executions:execution-detail", pk=execution.parent_id)

@@ -43,6 +43,7 @@ from executions.api.serializers import (
     VerbSerializer,
 )
 from executions.api.signals import SentSerializer, ToExecutionSerializer, sent
+from executions.api.trees import TreeSerializer, tree_data
 from executions.api.undoing import CancelSerializer, CompensationSerializer
 from executions.api.workflows import started_workflow
 from executions.compensating import compensations_of
@@ -51,6 +52,7 @@ from executions.models import Execution, LogLine, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
 from executions.signalling import send_signal
 from executions.situations import situation_of, situations_of
+from executions.trees import tree_of
 
 # Makes one ascending number of a step's two, for the cursor. No step has as many attempts.
 _ATTEMPTS = 1_000_000
@@ -112,6 +114,7 @@ class ExecutionViewSet(StreamViewSet):
         "transitions": Permission.EXECUTION_VIEW,
         "logs": Permission.EXECUTION_VIEW,
         "data": Permission.EXECUTION_VIEW,
+        "tree": Permission.EXECUTION_VIEW,
         "state_machine": Permission.EXECUTION_VIEW,
         "pause": Permission.EXECUTION_CONTROL,
         "resume": Permission.EXECUTION_CONTROL,
@@ -239,6 +242,16 @@ class ExecutionViewSet(StreamViewSet):
     def data(self, request: Request, pk: str) -> Response:
         """Input, variables and the latest result of each step: what its expressions see."""
         return Response(reads.context_of(self.get_object()))
+
+    @extend_schema(
+        operation_id="executions_tree",
+        summary="Read the tree that an execution belongs to",
+        responses={200: TreeSerializer},
+    )
+    @action(detail=True)
+    def tree(self, request: Request, pk: str) -> Response:
+        """The root, and its branches, items and child workflows at every depth; 500 at most."""
+        return Response(TreeSerializer(tree_data(tree_of(self.get_object()))).data)
 
     @_verb("pause", "Pause an execution")
     @action(detail=True, methods=["post"])

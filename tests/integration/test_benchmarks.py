@@ -39,6 +39,7 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
     file = tmp_path / "report.json"
     sizes = ("--executions", "12", "--large", "20", "--singles", "3", "--repeat", "1")
     sizes = (*sizes, "--items", "15", "--passes", "40", "--calls", "3", "--signals", "5")
+    sizes = (*sizes, "--parallels", "1")
     small = ("--workers", "1", "--no-web", "--commit-seconds", "0.1", "--idle-seconds", "0.1")
 
     result = bench(*sizes, *small, "--json", str(file))

@@ -26,13 +26,16 @@ from executions.engine.states import State
 from executions.management import approvals, signals
 from executions.management.operator import labels_of, not_ready, operator, read_json
 from executions.models import Execution
+from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
 from executions.reads import steps_of, transitions_of
 from executions.rerunning import KEEP, RerunOptions
 from executions.situations import situation_of, situations_of
+from executions.trees import Node, tree_of
 from workflows.definition.durations import DurationError, parse_duration
 
 DONE, SOME_REFUSED, USAGE = 0, 1, 2
+MAX_STARTED = 20
 MAX_SHOWN = 1_000
 
 
@@ -199,6 +202,15 @@ class Command(BaseCommand):
                 write(f"  {name:<8} {json.dumps(value, ensure_ascii=False)}")
         if row.labels:
             write(f"  labels   {' '.join(f'{key}={value}' for key, value in row.labels.items())}")
+        if row.started_by_execution_id is not None:
+            write(f"  started by a step of execution {row.started_by_execution_id}")
+        for other in row.started.order_by("pk")[:MAX_STARTED].only("pk", "state"):
+            write(f"  started  execution {other.pk}: {other.state}")
+        if row.parent_id is not None or row.children_generation:
+            write("  Tree")
+            for depth, node in tree_of(row).walk():
+                mark = "  <- this one" if node.execution.pk == row.pk else ""
+                write(f"    {'  ' * depth}{_tree_words(node)}{mark}")
         write("  Steps")
         for step in steps_of(row):
             took = duration_words(step.duration_seconds)
@@ -294,6 +306,13 @@ _ACTIVE_STATES = [
 _PLAIN = tuple(
     name for name in ExecutionFilter.base_filters if name not in {"version", "reason", "label"}
 )
+
+
+def _tree_words(node: Node) -> str:
+    row = node.execution
+    what = part_words(row) or f"{row.workflow.slug} {row.version.version}"
+    more = "  and more below" if node.has_more else ""
+    return f"{row.pk}  {what}  {row.state}{more}"
 
 
 def _add_filters(parser: Any) -> None:
