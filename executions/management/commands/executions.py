@@ -80,6 +80,10 @@ class Command(BaseCommand):
                 "--dry-run", action="store_true", help="Only say what would be touched."
             )
             asking.add_argument("--yes", action="store_true", help="Don't ask back.")
+            if verb is Verb.CANCEL:
+                asking.add_argument(
+                    "--compensate", action="store_true", help="Undo what they did first."
+                )
             if verb is Verb.RERUN:
                 asking.add_argument(
                     "--from-step", metavar="ID", help="Begin at this step; default: the start."
@@ -242,9 +246,9 @@ class Command(BaseCommand):
         selection = self._selection(options, actor)
         given = _given(verb, options)
         if options["dry_run"]:
-            return self._preview(verb, selection, actor, given.get("rerun"))
+            return self._preview(verb, selection, actor, given)
         if selection.ids is None and not options["yes"]:
-            self._confirm(verb, selection, actor, given.get("rerun"))
+            self._confirm(verb, selection, actor, given)
         counts: Counter[str] = Counter()
         batches = bulk.apply(
             verb=verb, selection=selection, actor=actor, reason=options["reason"], **given
@@ -268,9 +272,9 @@ class Command(BaseCommand):
         return Selection(self._matching(asked))
 
     def _preview(
-        self, verb: Verb, selection: Selection, actor: Actor, how: RerunOptions | None
+        self, verb: Verb, selection: Selection, actor: Actor, given: dict[str, Any]
     ) -> int:
-        seen = bulk.preview(verb=verb, selection=selection, actor=actor, rerun=how)
+        seen = _seen(verb, selection, actor, given)
         for row in seen.sample:
             self.stdout.write(f"{row.pk}  {row.state}  {row.workflow.slug}")
         if seen.count > len(seen.sample):
@@ -279,9 +283,9 @@ class Command(BaseCommand):
         return DONE
 
     def _confirm(
-        self, verb: Verb, selection: Selection, actor: Actor, how: RerunOptions | None
+        self, verb: Verb, selection: Selection, actor: Actor, given: dict[str, Any]
     ) -> None:
-        seen = bulk.preview(verb=verb, selection=selection, actor=actor, rerun=how)
+        seen = _seen(verb, selection, actor, given)
         if not seen.count:
             return  # there is a sentence for that already
         if not sys.stdin.isatty():
@@ -354,10 +358,17 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
     return asked
 
 
+def _seen(verb: Verb, selection: Selection, actor: Actor, given: dict[str, Any]) -> bulk.Preview:
+    how, undoes = given.get("rerun"), given.get("compensate", False)
+    return bulk.preview(verb=verb, selection=selection, actor=actor, rerun=how, compensate=undoes)
+
+
 def _given(verb: Verb, options: dict[str, Any]) -> dict[str, Any]:
     """What the verb takes beside a reason. Raises Refused for what is no JSON."""
     if verb is Verb.SKIP and options["output"] is not None:
         return {"output": _json(options["output"], "--output")}
+    if verb is Verb.CANCEL:
+        return {"compensate": options["compensate"]}
     if verb is not Verb.RERUN:
         return {}
     outputs = {}
