@@ -17,7 +17,7 @@ from workflows.models import Workflow
 from workflows.services import create_workflow, publish_version
 
 # In the order in which they are published; the first one that can be run is the first run.
-SAMPLES = ("review_triage", "first_steps", "goodwill", "refund", "onboarding", "order")
+SAMPLES = ("review_triage", "first_steps", "goodwill", "trip", "refund", "onboarding", "order")
 FIRST_RUNS = ("review_triage", "first_steps")
 
 

@@ -126,8 +126,8 @@ def test_quickstart_publishes_every_sample_once_and_starts_the_triage():
         if not path.name.endswith(".input.json") and "steps" in read(path)
     }
     assert set(SAMPLES) == documents
-    slugs = ["review-triage", "first-steps", "goodwill", "refund", "onboarding", "order"]
+    slugs = ["review-triage", "first-steps", "goodwill", "trip", "refund", "onboarding", "order"]
     assert (publish_samples(SYSTEM), publish_samples(SYSTEM)) == (slugs, [])
-    assert Workflow.objects.filter(versions__state="published").count() == 6
+    assert Workflow.objects.filter(versions__state="published").count() == 7
     execution = start_first(SYSTEM)
     assert (execution.workflow.slug, len(execution.input["reviews"])) == ("review-triage", 42)
