@@ -35,6 +35,7 @@ from executions.errors import (
     StartInvalid,
     WorkflowPaused,
 )
+from executions.fairness import get_in_line
 from executions.holding import refuse_start
 from executions.models import Execution, StateTransition, StepExecution
 from executions.noting import transition_of
@@ -224,6 +225,7 @@ class _Batch:
             row.pk = None  # a try before this one may have been rolled back
             row.slot_held = False
         self._take_slots(rows)
+        get_in_line(rows)
         Execution.objects.bulk_create(rows)
         StateTransition.objects.bulk_create(
             transition_of(row, source="", actor=self._actor, now=row.created_at) for row in rows

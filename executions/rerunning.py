@@ -26,6 +26,7 @@ from executions.engine.snapshot import Phase, Snapshot, StepFact
 from executions.engine.states import State, StepState
 from executions.engine.undo import STEP_TYPE as UNDO_TYPE
 from executions.errors import ExecutionNotFound, RerunInvalid, TransitionRefused
+from executions.fairness import get_in_line
 from executions.hidden.marks import kept
 from executions.hidden.veil import Veil
 from executions.holding import refuse_start
@@ -158,6 +159,7 @@ def _rerun(
     veil = check_input(row)
     note_slot(row, veil)
     copies = _place(row, source, options)
+    get_in_line([row])
     earlier = insert_with_slot(row)
     if earlier is not None:
         return Started(earlier, created=False)

@@ -18,6 +18,7 @@ from executions.asking import MAX_REASON_CHARS, ask
 from executions.engine.events import Verb
 from executions.engine.states import Reason
 from executions.errors import ExecutionNotFound
+from executions.fairness import get_in_line
 from executions.holding import refuse_start
 from executions.models import Execution, Priority
 from executions.noting import transition_of
@@ -78,6 +79,7 @@ def start_execution(
 def _accept(execution: Execution, actor: Actor) -> Started:
     """Insert the execution with all that goes with it, unless its key has been used before."""
     with transaction.atomic():
+        get_in_line([execution])
         earlier = insert_with_slot(execution)
         if earlier is not None:
             return Started(earlier, created=False)

@@ -259,6 +259,12 @@ class Execution(ExecutionVerbs, models.Model):
             ),
             # Taking and giving back concurrency slots, counted from rows.
             models.Index(fields=["slot_key"], condition=Q(slot_held=True), name="execution_slots"),
+            # Starting: the last of a workflow's own that is ready, behind which a new one goes.
+            models.Index(
+                fields=["workflow", "queue", "priority", "runnable_at"],
+                condition=Q(owner__isnull=True, runnable_at__isnull=False),
+                name="execution_own_line",
+            ),
             # What is to go on once its workflow is switched on again.
             models.Index(fields=["workflow"], condition=Q(is_parked=True), name="execution_parked"),
             # Who waits for a slot of a key, in their order. None of them is in the claim's index.
