@@ -93,6 +93,12 @@ UNFOLD: dict[str, Any] = {
                         "executions.view_execution",
                     ),
                     _item(
+                        "Signals",
+                        "sensors",
+                        "executions_signal_changelist",
+                        "executions.view_execution",
+                    ),
+                    _item(
                         "Workflows",
                         "account_tree",
                         "workflows_workflow_changelist",

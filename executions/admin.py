@@ -32,12 +32,13 @@ from executions.console.lists import FIELDS, MOVING, SPANS, Asked, count_late, l
 from executions.console.passes import pass_of, passes_of
 from executions.console.rerunning import RerunPage
 from executions.console.sentences import describe, html_of
+from executions.console.signals import SignalAdmin, SignalPage
 from executions.console.starting import StartPage
 from executions.console.undoing import calls_of
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import FINAL, State
 from executions.events import records
-from executions.models import Approval, Execution, StepExecution
+from executions.models import Approval, Execution, Signal, StepExecution
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
 from executions.reads import error_start_of, failure_of, state_counts
@@ -53,16 +54,18 @@ MAX_WORKFLOWS = 500
 
 panels.register(ExecutionsOfWorkflows)
 admin.site.register(Approval, ApprovalAdmin)
+admin.site.register(Signal, SignalAdmin)
 
 
 @admin.register(Execution)
-class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
+class ExecutionAdmin(StartPage, RerunPage, BulkPage, SignalPage, PageAdmin):
     """What is running. Nothing is edited here: verbs go through `executions.services`."""
 
     permission = Permission.EXECUTION_VIEW
 
     def pages(self) -> Sequence[URLPattern]:
         control, start = Permission.EXECUTION_CONTROL, Permission.EXECUTION_START
+        signalling = Permission.EXECUTION_SIGNAL
         return [
             self.page("", "changelist", self.list_page),
             self.page("bulk/", "bulk", self.bulk_page, permission=control),
@@ -73,6 +76,7 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, PageAdmin):
             self.page("<int:pk>/steps/<slug:step>/", "step", self.step_page),
             self.page("<int:pk>/items/<slug:step>/", "items", self.items_page),
             self.page("<int:pk>/rerun/", "rerun", self.rerun_page, permission=RERUNNING),
+            self.page("<int:pk>/signal/", "signal", self.signal_page, permission=signalling),
             self.page("<int:pk>/<slug:verb>/", "verb", self.verb_page, permission=control),
         ]
 

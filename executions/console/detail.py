@@ -49,6 +49,7 @@ def live_context(execution: Execution, *, may_control: bool) -> dict[str, Any]:
         "sentence": html_of(situation.why.phrase),
         "pending": pending,
         "asks": any(step.type == "approval" for step in steps),
+        "signal": situation.why.details.get("signal"),
         "approval_id": situation.why.details.get("approval"),
         "verbs": offered(execution, pending) if may_control else [],
         "rows": rows,
