@@ -71,7 +71,8 @@ class Record:
 def _plain(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    raise TypeError(f"{type(value).__name__} has no JSON form.")
+    # Whatever it is, one odd value is not to hold up the events of everybody.
+    return str(value)
 
 
 def read_horizon() -> int:

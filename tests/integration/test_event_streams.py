@@ -234,6 +234,15 @@ def test_one_execution_is_followed_with_all_below_it(hub: Hub):
     assert sorted(done) == ["b", "b", "each"]
 
 
+def test_what_is_hidden_stays_hidden(hub: Hub):
+    step = {"action": "log", "with": {"message": "Paid", "fields": {"card": "{{ input.card }}"}}}
+    workflow = published([{"id": "tell", "type": "action", "config": step}], redact=["/input/card"])
+    listener = Listener(hub, kinds=frozenset({"log"}))
+    run(workflow, {"card": "4000-1234"})
+    ((_, _, line),) = listener.until(1)
+    assert (line["step"], line["fields"]) == ("tell", {"card": "•••"})
+
+
 def test_only_what_is_wanted_comes(hub: Hub, workflow: Workflow):
     other = published([{"id": "z", **NOOP}], name="Other")
     by_workflow = Listener(hub, workflow=other.slug, kinds=TRANSITIONS)

@@ -19,9 +19,12 @@ from typing import Any
 import psutil
 import pytest
 
+from autopilot.accounts.roles import Role
+from autopilot.accounts.tokens import issue_tokens
 from autopilot.embedded import home
 from autopilot.embedded.home import PROJECT
 from tests.conftest import OwnServers
+from tests.factories import UserFactory
 from tests.settings import SLOT
 
 pytestmark = pytest.mark.concurrency
@@ -149,7 +152,16 @@ def test_serving_ends_with_ctrl_c_and_takes_everything_along(
     with urllib.request.urlopen(url, timeout=20) as answer:
         assert answer.status == 200
     assert len(children) >= 3
-    server.send_signal(signal.SIGINT)
+    token = issue_tokens(user=UserFactory.create(role=Role.VIEWER)).access
+    stream = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/v1/monitoring/events/",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    with urllib.request.urlopen(stream, timeout=20) as events:
+        assert events.readline() == b"retry: 2000\n"
+        server.send_signal(signal.SIGINT)
+        # It has no end of its own, and yet nothing waits for it.
+        assert b'"reason": "stopped"' in events.read()
     output, _ = server.communicate(timeout=END_SECONDS)
     assert (server.returncode, output.endswith("\nStopping ...\n")) == (0, True)
     assert psutil.wait_procs(children, timeout=1.0)[1] == []
