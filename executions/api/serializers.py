@@ -179,9 +179,10 @@ class WhySerializer(serializers.Serializer[Any]):
 
     code = serializers.CharField(
         help_text="moving, queued.next, queued.busy, queued.no_worker, queued.turn, scheduled, "
-        "slot, timer, backoff, children, waiting, paused, pending.pause, pending.resume, "
-        "pending.cancel, pending.retry, pending.skip, worker_lost, undoing, undoing.backoff, "
-        "undoing.children, suspect, ended.completed, ended.failed, ended.cancelled; more may come."
+        "slot, timer, backoff, children, approval, waiting, paused, pending.pause, "
+        "pending.resume, pending.cancel, pending.retry, pending.skip, worker_lost, undoing, "
+        "undoing.backoff, undoing.children, suspect, ended.completed, ended.failed, "
+        "ended.cancelled; more may come."
     )
     sentence = serializers.CharField(help_text="The same in words, as of now.")
     details = serializers.DictField(

@@ -17,7 +17,9 @@ from executions.approvals.due import do_due
 from executions.approvals.handling import reassign
 from executions.approvals.mail import send_mails
 from executions.models import Approval, ApprovalDecision, ApprovalMail, Execution
+from executions.runtime.process import WorkerProcess
 from tests.approvals import acting, after, asked, person
+from tests.engine import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -222,3 +224,15 @@ def test_a_mail_of_an_expired_question_and_its_link_say_so() -> None:
     assert "The time for a decision was over" in answer.content.decode()
     assert not ApprovalDecision.objects.exists()
     assert Execution.objects.get().state == "waiting"
+
+
+def test_the_clocks_leader_sends_what_is_due() -> None:
+    person("anna", "Finance", email="anna@example.com")
+    asked()
+    mail.outbox.clear()
+    process = WorkerProcess(["default"])
+    try:
+        wait_until(lambda: ApprovalMail.objects.filter(sent_at__isnull=False).exists())
+    finally:
+        process.close()
+    assert [each.to for each in mail.outbox] == [["anna@example.com"]]

@@ -27,7 +27,13 @@ from executions.approvals.errors import (
 )
 from executions.approvals.handling import claim, reassign, release
 from executions.models import Approval, ApprovalDecision, Execution, InboxMessage, StepExecution
-from executions.services import cancel_execution, pause_execution, resume_execution
+from executions.services import (
+    cancel_execution,
+    pause_execution,
+    resume_execution,
+    retry_execution,
+    skip_step,
+)
 from executions.situations import situation_of
 from tests.approvals import acting, after, asked, person, step
 from tests.engine import SYSTEM, drain, published, reread, started
@@ -96,8 +102,6 @@ def test_a_question_with_everything_is_kept_and_its_answer_goes_on() -> None:
 
 
 def test_rejection_fails_the_execution_with_what_was_said_and_a_retry_asks_again() -> None:
-    from executions.services import retry_execution
-
     anna = person("anna", "Finance")
     approval = asked()
     decide(approval=approval, actor=acting(anna), approve=False, comment="too much")
@@ -364,3 +368,45 @@ def test_what_the_definition_hides_is_hidden_from_those_who_look_and_kept_for_th
     execution = after(approval)
     assert (execution.state, execution.output) == ("completed", True)
     assert StepExecution.objects.get().output["answer"] == {"card": "•••", "sum": 5}
+
+
+def test_items_and_branches_ask_too_and_what_is_not_needed_any_more_is_withdrawn() -> None:
+    anna = acting(person("anna", "Finance"))
+    ask = step({"title": "Pay {{ item }}?"})
+    items = {
+        "id": "each",
+        "type": "map",
+        "config": {"items": "input.names", "as": "item", "steps": [ask]},
+    }
+    execution = started(published([items]), {"names": ["a", "b"]})
+    drain()
+    approvals = list(Approval.objects.order_by("title"))
+    assert [each.title for each in approvals] == ["Pay a?", "Pay b?"]
+    for each in approvals:
+        decide(approval=each, actor=anna, approve=True, comment=each.title)
+    drain()
+    output = reread(execution).output
+    assert [each["comment"] for each in output] == ["Pay a?", "Pay b?"]
+
+    branches = [
+        {"name": name, "steps": [{**step({"title": name}), "id": name}]} for name in ("x", "y")
+    ]
+    either = {
+        "id": "either",
+        "type": "parallel",
+        "config": {"wait_for": "any", "branches": branches},
+    }
+    execution = started(published([either], name="Either"))
+    drain()
+    decide(approval=Approval.objects.get(title="y"), actor=anna, approve=True)
+    drain()
+    assert reread(execution).state == "completed"
+    assert Approval.objects.get(title="x").state == "withdrawn"
+
+
+def test_skipping_the_step_withdraws_the_question() -> None:
+    person("anna", "Finance")
+    approval = asked()
+    skip_step(execution=approval.execution, actor=SYSTEM, output={"approved": True})
+    assert after(approval).state == "completed"
+    assert Approval.objects.get().state == "withdrawn"
