@@ -256,6 +256,7 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, SignalPage, PageAdmin):
             "parent_name": name_of(execution.parent) if execution.parent else "",
             "error_start": error_start_of(execution),
             "failure_of": failure_of(execution),
+            "others": execution.started.order_by("pk").only("pk")[:SHOWN_RERUNS],
             "reruns": execution.reruns.order_by("pk")[:SHOWN_RERUNS],
             **live_context(execution, may_control=self._may_control(request)),
         }

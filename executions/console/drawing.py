@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection
@@ -12,8 +12,9 @@ from autopilot.common.errors import DomainError
 from autopilot.common.words import duration_words
 from executions.console.items import Items
 from executions.console.undoing import words_of
+from executions.engine.states import State
 from executions.engine.undo import STEP_TYPE as UNDO_TYPE
-from executions.models import Execution, Kind
+from executions.models import Execution, Kind, StepExecution
 from executions.reads import StepView
 from workflows.console.drawing import drawing_of, scopes_by_step
 from workflows.definition.outline import branch_scope_id
@@ -88,6 +89,9 @@ def states_of(
         known |= {"state": view.state, "attempts": view.attempt, "lasted": "", "ended": False}
         if view.type == UNDO_TYPE:
             known["word"] = "undoing"
+    branches = _branches(execution, items)
+    if branches:
+        _add_branch_steps(steps, branches, scope_of)
     return {
         "state": execution.state,
         "current": under_way[-1].step_id if under_way else "",
@@ -101,11 +105,55 @@ def states_of(
             step: {"words": each.words, "parts": each.parts, "total": each.total}
             for step, each in items.items()
         },
+        "branches": _branch_titles(branches),
         "links": {
             step: reverse("admin:executions_execution_step", args=[execution.pk, step])
             for step in scope_of
         },
     }
+
+
+def _branches(execution: Execution, items: Mapping[str, Items]) -> list[Execution]:
+    """The latest execution of each branch; where they stand, and nothing of their data."""
+    if not items:
+        return []
+    rows = Execution.objects.filter(parent=execution, kind=Kind.BRANCH)
+    rows = rows.order_by("parent_step", "item_index", "-generation", "-pk")
+    found = rows.distinct("parent_step", "item_index")
+    return list(found.only("pk", "parent_step", "item_index", "state", "current_step"))
+
+
+def _branch_titles(branches: Sequence[Execution]) -> dict[str, dict[str, str]]:
+    """State and address of each branch, by the id of its scope in this drawing."""
+    return {
+        branch_scope_id(row.parent_step, row.item_index or 0): {
+            "state": row.state,
+            "url": reverse("admin:executions_execution_change", args=[row.pk]),
+        }
+        for row in branches
+    }
+
+
+def _add_branch_steps(
+    steps: dict[str, dict[str, Any]], branches: Sequence[Execution], scope_of: Mapping[str, str]
+) -> None:
+    """What has come of the steps of branches, which their own executions have taken."""
+    rows = (
+        StepExecution.objects.filter(execution__in=[row.pk for row in branches])
+        .order_by("step_id", "-pk")
+        .distinct("step_id")
+        .values_list("step_id", "state", "attempt")
+    )
+    for step, state, attempts in rows:
+        if step in scope_of and step not in steps:
+            known = {"runs": 1, "state": state, "attempts": attempts, "lasted": "", "ended": True}
+            steps[step] = known
+    for row in branches:
+        step = row.current_step
+        if not row.has_ended and step in scope_of:
+            state = "running" if row.state == State.RUNNING else "waiting"
+            known = {"runs": 1, "state": state, "attempts": 1, "lasted": "", "ended": False}
+            steps[step] = known
 
 
 def _taken(execution: Execution, scope_of: Mapping[str, str]) -> list[tuple[Any, ...]]:

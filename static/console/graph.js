@@ -7,14 +7,16 @@ import { Graph, layout } from "../vendor/dagre/dagre.esm.js";
 import { roundedLoop, smooth } from "./graph_lines.js";
 
 /**
- * @typedef {{id: string, kind: string, parent: string}} Scope
+ * @typedef {{id: string, kind: string, parent: string, name?: string}} Scope
+ * @typedef {{state: string, url: string}} Branch
  * @typedef {{id: string, name: string, type: string, scope: string, sentence: string}} Step
  * @typedef {{source: string, target: string|null, scope: string, kind: string, label: string}} Way
  * @typedef {{scopes: Scope[], nodes: Step[], edges: Way[]}} Drawing
  * @typedef {{state: string, word?: string, runs: number, attempts: number, lasted: string, ended: boolean}} Done
  * @typedef {{words: string, parts: [string, number][], total: number}} Items
  * @typedef {{state: string, current: string, last: string, ways: [string, string, string][],
- *   steps: Record<string, Done>, items: Record<string, Items>, links: Record<string, string>}} Painting
+ *   steps: Record<string, Done>, items: Record<string, Items>, links: Record<string, string>,
+ *   branches?: Record<string, Branch>}} Painting
  * @typedef {{x: number, y: number}} Point
  * @typedef {{id: string, x: number, y: number, width: number, height: number, inner: Placed[]}} Box
  * @typedef {{way: Way, path: string, tip: Point, label: Point|null}} Line
@@ -108,11 +110,14 @@ const place = (drawing, scope) => {
   };
 };
 
+/** Scopes that share a box with others and need a title. @param {Scope} scope */
+const isTitled = (scope) => scope.kind === "finally" || scope.kind === "branch";
+
 /** @param {Placed[]} placed @returns {{width: number, height: number}} */
 const boxSize = (placed) => {
   let y = HEAD;
   placed.forEach((each) => {
-    if (each.scope.kind === "finally") y += 22;
+    if (isTitled(each.scope)) y += 22;
     each.x = PAD;
     each.y = y;
     y += each.height + PAD;
@@ -167,6 +172,8 @@ class GraphView {
     this.shown = "";
     /** @type {Map<string, HTMLElement>} */
     this.nodes = new Map();
+    /** @type {Map<string, HTMLElement>} */
+    this.titles = new Map();
     /** @type {{way: Way, element: Element}[]} */
     this.ways = [];
     this.draw();
@@ -236,11 +243,7 @@ class GraphView {
       this.set(frame, x, y, box.width, box.height);
       this.canvas.append(frame);
       box.inner.forEach((inner) => {
-        if (inner.scope.kind === "finally") {
-          const title = html("span", { class: "cx-box-part" }, "finally");
-          this.set(title, x + inner.x, y + inner.y - 24, 80, 20);
-          this.canvas.append(title);
-        }
+        if (isTitled(inner.scope)) this.drawTitle(inner, x + inner.x, y + inner.y - 24);
         this.drawScope(inner, x + inner.x, y + inner.y, lines);
       });
     }
@@ -253,6 +256,16 @@ class GraphView {
     this.nodes.set(step.id, node);
   }
 
+  /** @param {Placed} inner @param {number} x @param {number} y */
+  drawTitle({ scope, width }, x, y) {
+    const isBranch = scope.kind === "branch";
+    const title = html(isBranch ? "a" : "span", { class: "cx-box-part" });
+    title.append(html("span", {}, isBranch ? scope.name ?? "" : "finally"));
+    this.set(title, x, y, isBranch ? Math.max(width, 120) : 80, 20);
+    if (isBranch) this.titles.set(scope.id, title);
+    this.canvas.append(title);
+  }
+
   /** @param {HTMLElement} element @param {number} x @param {number} y @param {number} width @param {number} height */
   set(element, x, y, width, height) {
     Object.assign(element.style, { left: `${x}px`, top: `${y}px`, width: `${width}px`, height: `${height}px` });
@@ -262,6 +275,7 @@ class GraphView {
   paint(painting) {
     this.card.classList.add("cx-painted");
     this.nodes.forEach((node, id) => this.paintNode(node, id, painting));
+    this.titles.forEach((title, id) => this.paintTitle(title, painting.branches?.[id]));
     const ended = painting.state === "completed" ? painting.last : "";
     this.ways.forEach(({ way, element }) => {
       const taken = way.source === START
@@ -276,6 +290,17 @@ class GraphView {
     const focus = painting.current || (painting.state === "failed" ? painting.last : "");
     if (focus && focus !== this.shown) this.reveal(focus);
     this.shown = focus;
+  }
+
+  /** A branch that runs, or has run, leads to its page. @param {HTMLElement} title @param {Branch|undefined} branch */
+  paintTitle(title, branch) {
+    title.className = `cx-box-part${branch ? ` cx-s-${branch.state}` : ""}`;
+    title.querySelector(".cx-dot")?.remove();
+    title.querySelector(".cx-box-state")?.remove();
+    if (!branch) return;
+    title.prepend(html("span", { class: "cx-dot", "aria-hidden": "true" }));
+    title.append(html("span", { class: "cx-box-state" }, branch.state));
+    title.setAttribute("href", branch.url);
   }
 
   /** @param {HTMLElement} node @param {string} id @param {Painting} painting */

@@ -11,7 +11,8 @@ from autopilot.accounts.roles import Role
 from executions.models import Execution
 from tests.console.conftest import Visit
 from tests.console.data import refund, renewal, triage
-from tests.engine import drain, run, started
+from tests.engine import drain, published, run, started
+from tests.integration.test_parallel import broken, nap, parallel, value
 
 pytestmark = [pytest.mark.console, pytest.mark.django_db(transaction=True)]
 
@@ -143,3 +144,41 @@ def items_shown(visit: Visit) -> tuple[int, str, str]:
     """How many rows, the first item and the last."""
     rows = visit.do(lambda page: page.locator("tbody .cx-row-link").all_inner_texts())
     return len(rows), rows[0], rows[-1]
+
+
+def test_branches_stand_side_by_side_with_their_states_and_lead_to_their_pages(
+    visit: MakeVisit,
+) -> None:
+    published([value("s", 1)], slug="child", name="The child")
+    call = {"id": "call", "name": "call", "type": "workflow", "config": {"workflow": "child"}}
+    sides = parallel(wait_for=2, paid=[value("a", 1), call], told=nap("n"), bad=broken("b"))
+    let_go = {**call, "id": "go", "name": "go", "config": {"workflow": "child", "wait": False}}
+    execution = run(published([let_go, sides], name="Sides"))
+    assert execution.state == "waiting"
+    admin = visit(Role.OPERATOR)
+    open_drawn(admin, f"{LIST}{execution.pk}/")
+    titles = admin.do(lambda page: page.locator("a.cx-box-part").all_inner_texts())
+    assert [" ".join(each.split()) for each in titles] == [
+        "paid completed",
+        "told waiting",
+        "bad failed",
+    ]
+    assert {"cx-s-completed", "is-taken"} <= classes(admin, "call")
+    assert "cx-s-waiting" in classes(admin, "n")
+    assert "2 of 3 branches have ended, 1 of them without success; it needs 2" in admin.text("main")
+    other = Execution.objects.get(started_by_execution=execution)
+    assert str(other.pk) in admin.text("dl.cx-facts")
+
+    def tops(page: Page) -> list[float]:
+        boxes = [each.bounding_box() for each in page.locator("a.cx-box-part").all()]
+        return [box["y"] for box in boxes if box]
+
+    assert admin.do(tops) == sorted(admin.do(tops))
+    paid = Execution.objects.get(parent=execution, item_index=0)
+    admin.do(lambda page: page.locator("a.cx-box-part").first.click())
+    admin.do(lambda page: page.wait_for_url(f"**{LIST}{paid.pk}/"))
+    assert "Branch paid of p" in admin.text("h1")
+    assert f"Execution {execution.pk}" in admin.text("nav[aria-label='Breadcrumb'], .cx-crumbs")
+    child = Execution.objects.get(parent=paid)
+    open_drawn(admin, f"{LIST}{child.pk}/")
+    assert "step call" in admin.text("dl.cx-facts")
