@@ -207,8 +207,11 @@ def build(
 
 def _is_limited(after: Snapshot) -> bool:
     position = after.position
-    return after.state is State.WAITING and (
-        position is not None and position.phase is Phase.LIMITED
+    return (
+        after.undo is None
+        and after.state is State.WAITING
+        and position is not None
+        and position.phase is Phase.LIMITED
     )
 
 
@@ -217,7 +220,8 @@ def call_of(after: Snapshot) -> tuple[int, int] | None:
     position = after.position
     if position is None or after.state not in (State.RUNNING, State.WAITING):
         return None
-    if position.phase not in (Phase.CALL, Phase.LIMITED):
+    # What undoes something asks no limit, and stands where it failed until it calls something.
+    if after.undo is not None or position.phase not in (Phase.CALL, Phase.LIMITED):
         return None
     return (position.seq, position.attempt)
 

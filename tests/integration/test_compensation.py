@@ -11,7 +11,14 @@ from django.db import connection
 
 from executions import services
 from executions.errors import ExecutionEnded, NothingToUndo, RerunInvalid, TransitionRefused
-from executions.models import Compensation, Execution, StateTransition, StepExecution
+from executions.limiting import LimitTerms, create_limit
+from executions.models import (
+    Compensation,
+    Execution,
+    LimitUse,
+    StateTransition,
+    StepExecution,
+)
 from tests.engine import SYSTEM, drain, published, reread, run, started
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -312,3 +319,15 @@ def test_what_is_hidden_stays_hidden_and_is_still_passed_on(book: Path):
         cursor.execute("SELECT string_agg(c::text, '') FROM executions_execution c")
         stored += cursor.fetchone()[0]
     assert "4000-1234" not in stored
+
+
+def test_one_that_waits_for_a_limit_is_undone_without_waiting_for_it(book: Path):
+    terms = LimitTerms("action", "probe.write", rate=1, period_seconds=3600)
+    create_limit(actor=SYSTEM, terms=terms)
+    execution = run(published([step("flight", book), step("hotel", book)]))
+    assert (said(book), execution.current_phase) == (["flight"], "limited")
+    services.cancel_execution(execution=execution, actor=SYSTEM, compensate=True)
+    drain()
+    assert said(book) == ["flight", "-flight"]
+    assert reread(execution).reason == "compensated"
+    assert not LimitUse.objects.filter(execution=execution).exists()
