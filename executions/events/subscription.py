@@ -167,10 +167,15 @@ class Subscription:
         return streams.event(data, name="changed", event_id=self._reached)
 
     def heartbeat(self) -> bytes:
-        """A comment; with the place reached, so that nobody resumes from an old event in vain."""
+        """A comment, with the place reached, so that nobody resumes from an old event in vain.
+
+        In a summary it is an event: a page can't see comments, and has to notice silence.
+        """
         with self._lock:
             is_up_to_date = not self._waiting and not self._counts
             reached = self._reached if is_up_to_date else ""
+        if self.is_summary:
+            return streams.event("{}", name="beat", event_id=reached)
         return (f"id: {reached}\n" if reached else "").encode() + b": still here\n\n"
 
     @property

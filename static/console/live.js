@@ -13,7 +13,10 @@
 const QUIET_SECONDS = 15;
 // A stream that comes back within this needs no word.
 const PATIENCE_SECONDS = 3;
+const TIMEOUT_SECONDS = 20;
 const REOPEN_SECONDS = [2, 5, 10, 20, 30];
+// The server says at least every 15 seconds that it is there; a connection can die without a word.
+const SILENCE_SECONDS = 40;
 // A server that takes long to answer is asked less.
 const LOAD = 5;
 
@@ -100,6 +103,7 @@ class Stream {
     this.failures = 0;
     this.lostAt = performance.now();
     this.askedAt = performance.now();
+    this.heardAt = performance.now();
     this.reopen = 0;
     window.setInterval(() => this.look(), 500);
   }
@@ -120,6 +124,7 @@ class Stream {
       this.isNew = false;
     });
     source.addEventListener("changed", () => this.ask());
+    ["ready", "changed", "beat"].forEach((name) => source.addEventListener(name, () => { this.heardAt = performance.now(); }));
     source.addEventListener("error", () => this.broke());
   }
 
@@ -150,6 +155,13 @@ class Stream {
     this.isNew = true;
   }
 
+  /** The connection is gone, and nothing will say so. */
+  lose() {
+    this.close();
+    this.lostAt = performance.now();
+    this.failures ||= 1;
+  }
+
   /** Now and then: what to do without news. */
   look() {
     if (document.hidden) return;
@@ -159,6 +171,10 @@ class Stream {
       return;
     }
     const now = performance.now();
+    if (this.isOpen && now - this.heardAt > SILENCE_SECONDS * 1000) {
+      this.lose();
+      this.open();
+    }
     const isLost = !this.isOpen && now - this.lostAt > PATIENCE_SECONDS * 1000;
     if (isLost && this.failures) {
       words.say("stream", `Live updates are lost: this page looks for changes ${seconds(this.poll)} until they are back.`);
@@ -170,6 +186,8 @@ class Stream {
   listen() {
     // A browser opens few connections to one host: pages that nobody sees give theirs back.
     document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
+    window.addEventListener("offline", () => this.lose());
+    window.addEventListener("online", () => this.open());
     window.addEventListener("pagehide", () => this.close());
     window.addEventListener("pageshow", () => this.open());
     this.open();
@@ -228,6 +246,10 @@ let hands = null;
 const isLivePart = (/** @type {XMLHttpRequest} */ xhr) => xhr.responseText.includes('id="cx-live"');
 const isOurs = (/** @type {any} */ event) => event.detail.elt?.id === "cx-live" || event.detail.target?.id === "cx-live";
 
+document.addEventListener("htmx:configRequest", (/** @type {any} */ event) => {
+  // Whoever never answers is asked again.
+  if (isOurs(event)) event.detail.timeout = TIMEOUT_SECONDS * 1000;
+});
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (isOurs(event)) refresher.begins();
 });

@@ -261,6 +261,9 @@ def test_a_summary_counts_instead_of_telling(hub: Hub, workflow: Workflow):
             started(workflow)
     told = listener.until(1)
     assert [(name, data) for name, _, data in told] == [("changed", {"transition": 5})]
+    # A page can't see comments.
+    beat = listener.subscription.heartbeat().decode()
+    assert beat.endswith("event: beat\ndata: {}\n\n")
     # Whoever comes back with its id gets what came after.
     again = Listener(hub, kinds=TRANSITIONS, after=Position.read(told[0][1]))
     last = started(workflow)
