@@ -308,7 +308,10 @@ def _options(given: dict[str, Any], actor: Actor, root: str) -> dict[str, Any]:
 def sent(signals: list[signalling.Sent]) -> Response:
     """201, or 200 if nothing of it is new."""
     created = sum(each.created for each in signals)
-    rows = [each.signal for each in signals]
+    # As they are now: what somebody waited for has been given by this time.
+    now = Signal.objects.select_related("workflow").defer("payload")
+    known = now.in_bulk([each.signal.pk for each in signals])
+    rows = [known.get(each.signal.pk, each.signal) for each in signals]
     body = SentSerializer({"created": created, "results": rows}).data
     is_old = rows and not created
     return Response(body, status=status.HTTP_200_OK if is_old else status.HTTP_201_CREATED)

@@ -55,6 +55,7 @@ def test_to_an_execution(api: APIClient):
     assert (answer.status_code, answer.data["created"]) == (201, 1)
     (signal,) = answer.data["results"]
     assert (signal["signal"], signal["target"]) == ("paid", execution.pk)
+    assert (signal["state"], signal["execution"]) == ("offered", execution.pk)
     drain()
     assert reread(execution).output == {"sum": 9}
     (listed,) = api.get(f"{URL}signals/?execution={execution.pk}").data["results"]
