@@ -272,7 +272,8 @@ SELECT id, inbox_seq, 'children', '{}', 'engine', now() FROM told;
 """
 
 # A wish passed on. Items that have not been let go stay where they are, unless they are cancelled;
-# a resumed parent's blocked items go on when those under way end, as before.
+# a resumed parent's blocked items go on when those under way end, as before. One that waits for a
+# slot, or has been put aside with its workflow, is let go by others, so it has to hear of a pause.
 TELL = """
 WITH meant AS (
     -- The children's own worker may be writing a batch of them, and locks them by ascending id.
@@ -283,7 +284,7 @@ WITH meant AS (
         ON c.parent_id = x.parent AND c.parent_step = x.step AND c.generation = x.generation
      WHERE c.state NOT IN ('completed', 'failed', 'cancelled')
        AND (x.verb = 'cancel' OR c.state NOT IN ('initialized', 'resumed')
-            OR c.runnable_at IS NOT NULL)
+            OR c.runnable_at IS NOT NULL OR c.slot_key <> '' OR c.is_parked)
      ORDER BY c.id FOR NO KEY UPDATE OF c),
 told AS (
     UPDATE executions_execution c
