@@ -209,6 +209,16 @@ SELECT w.slug FROM chain JOIN workflows_workflow w ON w.id = chain.workflow_id
  WHERE chain.kind IN ('root', 'child') ORDER BY chain.level DESC
 """
 
+# How many slots of a key an execution and those that wait for it hold.
+SLOTS_ABOVE = """
+WITH RECURSIVE up AS (
+    SELECT id, parent_id, slot_key, slot_held FROM executions_execution WHERE id = %(id)s
+     UNION ALL
+    SELECT e.id, e.parent_id, e.slot_key, e.slot_held
+      FROM up JOIN executions_execution e ON e.id = up.parent_id)
+SELECT count(*) FROM up WHERE slot_held AND slot_key = %(key)s
+"""
+
 # The child that a step has made last since its first attempt, with the version it runs.
 LAST_CHILD = """
 SELECT version_id, state FROM executions_execution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from executions.engine.errors import (
     CHILD_NO_VERSION,
     CHILD_NOT_FOUND,
     EXPRESSION,
+    LIMIT_CONCURRENCY,
     LIMIT_DEPTH,
     LIMIT_INPUT,
     VALIDATION_INPUT,
@@ -23,10 +25,10 @@ from executions.engine.errors import (
 )
 from executions.engine.events import CallFailed, ChildFound
 from executions.engine.payload import NULL, Payload, encode
-from executions.engine.slots import slot_of
+from executions.engine.slots import Slot, slot_of
 from executions.engine.snapshot import Position, Snapshot, scope_of
 from executions.hidden.veil import Veil
-from executions.runtime.children_sql import CHAIN, LAST_CHILD, NEW_ID
+from executions.runtime.children_sql import CHAIN, LAST_CHILD, NEW_ID, SLOTS_ABOVE
 from executions.runtime.rows import cursor
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import WorkflowConfig
@@ -53,7 +55,8 @@ def find(snapshot: Snapshot, call: Call, veil: Veil) -> ChildFound | CallFailed:
     try:
         data = _input(snapshot, config, position)
         params = _params(config, data, None)
-        _check_depth(snapshot, config.workflow)
+        with cursor() as opened:
+            check_depth(opened, snapshot.execution_id, config.workflow)
         version = _version(config)
         params = _params(config, data, version.version)
         return _found(snapshot, call, version, data, params, veil)
@@ -90,6 +93,8 @@ def _found(
         details = {"problems": [each.as_dict() for each in problems]}
         raise EngineError(ErrorInfo(VALIDATION_INPUT, message, details=details))
     slot = slot_of(definition, data.value, call.position.started_at)
+    if slot is not None and config.wait:
+        _check_slot(snapshot, version.workflow_id, replace(slot, key=veil.disguise(slot.key)))
     new_id = 0 if config.wait else _new_id()
     return ChildFound(version.pk, data, new_id, params, slot, hides)
 
@@ -151,12 +156,14 @@ def _version(config: WorkflowConfig) -> WorkflowVersion:
     return version
 
 
-def _check_depth(snapshot: Snapshot, slug: str) -> None:
-    """Workflows that start each other must not do so for ever, whether they wait or not."""
+def check_depth(opened: Any, execution_id: int, slug: str) -> None:
+    """Workflows that start each other must not do so for ever, whether they wait or not.
+
+    opened: a cursor. Raises EngineError `limit.depth` if this execution can't start one more.
+    """
     limit: int = settings.AUTOPILOT["MAX_DEPTH"]
-    with cursor() as opened:
-        opened.execute(CHAIN, {"id": snapshot.execution_id, "limit": limit + 1})
-        chain = [row[0] for row in opened.fetchall()]
+    opened.execute(CHAIN, {"id": execution_id, "limit": limit + 1})
+    chain = [row[0] for row in opened.fetchall()]
     if len(chain) < limit:
         return
     names = [*chain, slug]
@@ -166,6 +173,22 @@ def _check_depth(snapshot: Snapshot, slug: str) -> None:
         f"Workflows may start each other {limit} deep (AUTOPILOT_MAX_DEPTH): {' → '.join(shown)}."
     )
     raise EngineError(ErrorInfo(LIMIT_DEPTH, message, details={"chain": names}))
+
+
+def _check_slot(snapshot: Snapshot, workflow_id: int, slot: Slot) -> None:
+    """A child can't have a slot as long as those that wait for it hold all there are."""
+    given = {"id": snapshot.execution_id, "key": slot.row_key(workflow_id)}
+    with cursor() as opened:
+        opened.execute(SLOTS_ABOVE, given)
+        (held,) = opened.fetchone()
+    if held < slot.limit:
+        return
+    slots = "the only slot" if slot.limit == 1 else f"all {slot.limit} slots"
+    message = (
+        f"The child would wait for ever: {slots} of the concurrency key “{slot.key}” "
+        f"{'is' if slot.limit == 1 else 'are'} held by what waits for it."
+    )
+    raise EngineError(ErrorInfo(LIMIT_CONCURRENCY, message))
 
 
 def _new_id() -> int:

@@ -12,6 +12,7 @@ from executions.services import cancel_execution, pause_execution, resume_execut
 from tests.engine import SYSTEM, drain, published, reread, run, started
 from tests.integration.test_child_workflows import calling, child_of
 from tests.integration.test_parallel import nap
+from workflows.models import Workflow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,3 +66,17 @@ def test_a_pause_reaches_a_child_whose_workflow_is_off():
     holding.tend()
     drain()
     assert states(parent, waiting) == ["paused", "paused"]
+
+
+def test_a_child_does_not_wait_for_a_slot_of_what_waits_for_it():
+    again = calling("loop", input={"k": "{{ input.k }}"})
+    workflow = published([again], slug="loop", concurrency=KEYED)
+    execution = run(workflow, {"k": "a"})
+    assert (execution.state, execution.error_code) == ("failed", "limit.concurrency")
+    assert execution.error["message"] == (
+        "The child would wait for ever: the only slot of the concurrency key “a” is held by what "
+        "waits for it."
+    )
+    assert Execution.objects.count() == 1
+    published([calling("loop", input={"k": "b"})], slug="other", concurrency=KEYED)
+    assert run(Workflow.objects.get(slug="other"), {"k": "b"}).error_code == "child.failed"
