@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from django.db import connection
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from autopilot.accounts.actors import Actor
 from autopilot.common.errors import DomainError
 from executions.engine.errors import EngineError
 from executions.models import Execution
+from executions.runtime.subflows import check_depth
 from executions.services import start_execution
 from executions.signalling import send_signal
 from executions.values import (
@@ -108,6 +110,13 @@ def workflow_start(params: WorkflowStartParams, context: Context) -> dict[str, A
         message = f"There is no workflow with the slug {params.workflow!r}."
         raise BuiltinError("workflow.unknown", message, retryable=False)
     try:
+        with connection.cursor() as opened:
+            check_depth(opened, context.execution_id, workflow.slug)
+    except EngineError as error:
+        info = error.info
+        raise BuiltinError(info.code, info.message, retryable=False, details=info.details) from None
+    starters = Execution.objects.only("pk", "started_by_id", "is_test")
+    try:
         # The key is this step's own: a repeated call finds what the first one has started.
         started = start_execution(
             workflow=workflow,
@@ -118,6 +127,7 @@ def workflow_start(params: WorkflowStartParams, context: Context) -> dict[str, A
             # What they are found by is shown everywhere.
             correlation_id=str(context.conceal(params.correlation_id)),
             labels={name: str(context.conceal(text)) for name, text in params.labels.items()},
+            starter=starters.filter(pk=context.execution_id).first(),
         )
     except DomainError as error:
         details = {"problems": [each.as_dict() for each in error.details]}

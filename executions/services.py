@@ -42,12 +42,14 @@ def start_execution(
     start_at: datetime | None = None,
     labels: dict[str, str] | None = None,
     correlation_id: str = "",
+    starter: Execution | None = None,
 ) -> Started:
     """Accept one execution of a published version of `workflow`.
 
     version: an exact version; None = the latest published one. start_at: not before this moment.
     queue: None = the first configured one.
     idempotency_key: the same key by the same actor answers the first execution again.
+    starter: the execution a step of which asks for it, on behalf of whoever had started that.
     Commits or rolls back with the caller's transaction; workers hear of it after the commit.
     Raises PermissionDenied, InputInvalid, InputTooLarge, StartInvalid, IdempotencyConflict,
     ConcurrencyReached, WorkflowPaused, QueuePaused, NoEncryptionKey, and what
@@ -71,6 +73,9 @@ def start_execution(
     if earlier is not None:
         return Started(earlier, created=False)
     refuse_start(workflow=workflow, queue=execution.queue)
+    if starter is not None:
+        execution.started_by_execution_id = starter.pk
+        execution.started_by_id, execution.is_test = starter.started_by_id, starter.is_test
     execution.version = resolve_version(workflow=workflow, version=version)
     note_slot(execution, check_input(execution))
     return _accept(execution, actor)

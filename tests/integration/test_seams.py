@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from executions import holding
-from executions.models import Execution
+from executions.failing import start_owed
+from executions.models import ErrorStart, Execution
 from executions.services import cancel_execution, pause_execution, resume_execution
 from tests.engine import SYSTEM, drain, published, reread, run, started
+from tests.factories import UserFactory
 from tests.integration.test_child_workflows import calling, child_of
 from tests.integration.test_parallel import nap
 from workflows.models import Workflow
@@ -23,6 +25,7 @@ def _no_lingering(settings: Any) -> None:
 
 
 KEYED = {"key": "input.k", "limit": 1}
+FAILING = {"id": "f", "type": "fail", "config": {"error": "my.no"}}
 
 
 def states(*executions: Execution) -> list[str]:
@@ -80,3 +83,39 @@ def test_a_child_does_not_wait_for_a_slot_of_what_waits_for_it():
     assert Execution.objects.count() == 1
     published([calling("loop", input={"k": "b"})], slug="other", concurrency=KEYED)
     assert run(Workflow.objects.get(slug="other"), {"k": "b"}).error_code == "child.failed"
+
+
+def starting(slug: str) -> dict[str, Any]:
+    config = {"action": "workflow.start", "with": {"workflow": slug}}
+    return {"id": "go", "type": "action", "config": config}
+
+
+def test_what_an_action_starts_is_linked_bounded_and_somebodys_request(settings: Any):
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "MAX_DEPTH": 3}
+    published([starting("again")], slug="again")
+    anna = UserFactory.create()
+    first = started(Workflow.objects.get(slug="again"))
+    Execution.objects.filter(pk=first.pk).update(started_by=anna, is_test=True)
+    drain()
+    rows = Execution.objects.order_by("pk")
+    assert [(row.state, row.started_by_execution_id) for row in rows] == [
+        ("completed", None),
+        ("completed", rows[0].pk),
+        ("failed", rows[1].pk),
+    ]
+    assert rows[2].error_code == "limit.depth"
+    assert rows[2].error["details"]["chain"] == ["again"] * 4
+    assert {(row.started_by_id, row.is_test) for row in rows} == {(anna.pk, True)}
+
+
+def test_failures_do_not_start_each_other_in_a_circle_through_an_action():
+    published([starting("failing")], slug="hear")
+    run(published([FAILING], slug="failing", on_failure={"workflow": "hear"}))
+    for _ in range(2):
+        start_owed()
+        drain()
+    assert list(ErrorStart.objects.order_by("pk").values_list("status", flat=True)) == [
+        "started",
+        "refused",
+    ]
+    assert Execution.objects.count() == 3
