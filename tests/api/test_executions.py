@@ -98,12 +98,15 @@ def test_a_start_is_answered_with_the_execution_that_it_made(api: APIClient, olg
         "input": {"customer": "Ada"},
         "output": None,
         "error": None,
+        "error_workflow": None,
+        "failure_of": None,
         "links": {
             "self": own,
             "steps": f"{own}steps/",
             "transitions": f"{own}transitions/",
             "context": f"{own}context/",
             "logs": f"{own}logs/",
+            "compensations": f"{own}compensations/",
             "tree": f"{own}tree/",
             "children": f"{HOST}{ROOT}?parent={execution.pk}",
             "workflow": f"{HOST}/api/v1/workflows/welcome/",
@@ -218,11 +221,11 @@ def test_a_list_reads_no_heavy_column(api: APIClient, django_assert_num_queries)
         assert column not in sql
 
 
-def test_a_detail_costs_three_queries(api: APIClient, django_assert_num_queries):
+def test_a_detail_costs_four_queries(api: APIClient, django_assert_num_queries):
     execution = ExecutionFactory.create()
     api.get(ROOT)
-    # The row, the workers that could move it, and what is paused.
-    with django_assert_num_queries(3):
+    # The row, the workers that could move it, what is paused, and whose failure it answers.
+    with django_assert_num_queries(4):
         assert api.get(f"{ROOT}{execution.pk}/").status_code == 200
 
 
