@@ -66,10 +66,12 @@ def decide(
     answer: Any = None,
     comment: str = "",
     via: str = "python",
+    typed_by: str = "",
 ) -> Decided:
     """Approve or reject on behalf of `actor`, who has one decision and can't change it.
 
     answer: what the form asks for; a rejection may leave it out. comment: kept with the decision.
+    via: the way it came. typed_by: who typed it in for the actor, for the audit trail.
     The same again answers the first decision. One rejection settles the approval, and so does the
     last of as many agreements as it needs; the execution goes on after the caller's commit.
     Raises NotAsked and OwnRequest, ApprovalSettled, ApprovalExpired (by the database's clock),
@@ -84,24 +86,15 @@ def decide(
             return Decided(row, _same(earlier, approve, answer, said.comment), created=False)
         now = database_now()
         check_decidable(row, actor, now)
-        decision = ApprovalDecision.objects.create(
-            approval=row,
-            principal=principal_of(actor),
-            person_id=actor.id,
-            by=actor.name[:200],
-            approved=approve,
-            comment=said.comment,
-            answer=said.answer,
-            via=via,
-            at=now,
-        )
+        decision = _keep(row, actor, approve, said, via, now)
         _settle(row, decision, said, now)
+        after = {"state": row.state, "comment": str(said.comment), "via": via}
         audit.record(
             actor=actor,
             action="approval.approved" if approve else "approval.rejected",
             target=row,
             before={"state": ApprovalState.OPEN.value},
-            after={"state": row.state, "comment": str(said.comment), "via": via},
+            after={**after, "typed_by": typed_by} if typed_by else after,
         )
     return Decided(row, decision, created=True)
 
@@ -125,6 +118,22 @@ def _hidden(approval: Approval, answer: Any, comment: str) -> _Said:
         return place if place.is_here else place.below.get(name)
 
     return _Said(veil.conceal(answer, at("answer")), veil.conceal(comment, at("comment")))
+
+
+def _keep(
+    approval: Approval, actor: Actor, approve: bool, said: _Said, via: str, now: datetime
+) -> ApprovalDecision:
+    return ApprovalDecision.objects.create(
+        approval=approval,
+        principal=principal_of(actor),
+        person_id=actor.id,
+        by=actor.name[:200],
+        approved=approve,
+        comment=said.comment,
+        answer=said.answer,
+        via=via,
+        at=now,
+    )
 
 
 def lock(pk: int) -> Approval:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Protocol
 
 from django.contrib.auth import get_user_model
@@ -122,15 +121,15 @@ def reject(out: Out, options: dict[str, Any]) -> int:
 def _decide(out: Out, options: dict[str, Any], *, approve: bool) -> int:
     """A decision is somebody's: the person's rules hold, and the trail names both."""
     user = _user(options["as_user"])
-    person = actor_of(user)
     answer = None if options["answer"] is None else read_json(options["answer"])
     done = services.decide(
         approval=_approval(options["id"]),
-        actor=replace(person, name=f"{person.name} (typed by {operator().name})"),
+        actor=actor_of(user),
         approve=approve,
         answer=answer,
         comment=options["comment"],
         via="command",
+        typed_by=operator().name,
     )
     said = "approved" if approve else "rejected"
     before = "" if done.created else ", as before"
