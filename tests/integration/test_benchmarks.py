@@ -65,7 +65,7 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
         first["result"]["steps_per_s"] / first["commits_per_s"]
     )
     assert [each["work"] for each in report["targets"]] == [
-        *("W1L", "W2", "W3", "W4", "W6", "LOOP")
+        *("W1L", "W2", "W3", "W4", "W6", "LOOP", "SIGNALS")
     ]
     assert len(report["runs"][4]["result"]["idle"]["worker"]) == 1
     assert "steps per commit/s, steady state" in result.stdout
