@@ -25,6 +25,7 @@ from executions.approvals.querysets import ApprovalQuerySet
 from executions.approvals.reads import view_of, views_of, with_execution
 from executions.console.decision_form import DecisionForm
 from executions.console.tree import tree_of
+from executions.events import records
 from executions.models import Approval, ApprovalState
 
 PER_PAGE = 50
@@ -100,6 +101,7 @@ class ApprovalAdmin(PageAdmin):
         """The inbox, newest first."""
         actor = actor_of(request.user, request)
         asked = Asked.of(request.GET)
+        here = records.here()
         visible = Approval.objects.visible_to(actor)
         rows = with_execution(asked.apply(visible, actor)).defer("context", "form", "description")
         page = _page(rows, request.GET)
@@ -108,6 +110,7 @@ class ApprovalAdmin(PageAdmin):
             request,
             "approvals/inbox.html",
             title="Approvals",
+            here=here,
             asked=asked,
             tabs=[(word, name, asked.query(tab=word, show="")) for word, name in TABS.items()],
             shown=[(word, name, asked.query(show=word)) for word, name in SHOWN.items()],

@@ -154,6 +154,15 @@ def test_a_form_is_filled_in_refused_corrected_and_approved_with_the_keyboard(
     shoot(admin, "decided")
 
 
+def test_a_question_appears_in_the_inbox_without_reloading(visit: MakeVisit) -> None:
+    admin = visit(Role.ADMINISTRATOR)
+    admin.open(URL)
+    admin.wait_for("All done")
+    refund()
+    admin.wait_for("Refund 320.5 € to Ada Lovelace?")
+    assert "1 waits for your word." in admin.text()
+
+
 def test_the_page_behind_a_link_rejects_on_a_phone(visit: MakeVisit, settings: Any) -> None:
     settings.AUTOPILOT_PUBLIC_URL = ""
     phone = visit(Role.VIEWER, width=390, name="viewer")
