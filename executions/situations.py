@@ -24,6 +24,7 @@ from executions.compensating import counts_of
 from executions.engine.events import WISHES
 from executions.engine.snapshot import Phase
 from executions.engine.states import Reason, State
+from executions.held_up import MAX_AHEAD
 from executions.holding_up import held_up
 from executions.joining import Joining
 from executions.models import (
@@ -37,17 +38,8 @@ from executions.models import (
     Worker,
 )
 from executions.suiting import is_undoing, was_undone
-from executions.why import (
-    MAX_AHEAD,
-    MAX_MESSAGE_CHARS,
-    Change,
-    Facts,
-    Owner,
-    UndoFacts,
-    Why,
-    Wish,
-    why_of,
-)
+from executions.why import why_of
+from executions.why_facts import MAX_MESSAGE_CHARS, Change, Facts, Owner, UndoFacts, Why, Wish
 from workflows.compiled import compiled_version
 
 # States that somebody brought about; their sentence says who.

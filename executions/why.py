@@ -1,134 +1,37 @@
 """Why isn't it moving? One answer for every execution: a code, a sentence and the details.
 
-Pure: everything comes in as plain facts, and the same facts give the same answer. Who gathers
-them is `situations.py`; what a position waits for has a function of its own in `WAITS`.
+Pure: everything comes in as plain facts (`why_facts.py`), and the same facts give the same answer.
+Who gathers them is `situations.py`; what a position at rest waits for is said by `why_waits.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from autopilot.common.words import duration_words, plural
 from executions.engine.events import Verb
 from executions.engine.states import ENDED, Reason, State
 from executions.held_up import MAX_AHEAD, HeldUp
-from executions.joining import NOTHING, Joining, stopping_words, waiting_words
 from executions.phrases import Ago, Phrase, Since, Strong, Typed, say
+from executions.why_facts import (
+    LATE_AFTER,
+    Change,
+    Facts,
+    Owner,
+    Why,
+    Wish,
+    at_step,
+    cut,
+    iso,
+    lasting,
+    when,
+)
+from executions.why_waits import UNDO, WAITS, something
 
-# Ready for longer than this without an owner, an execution is late.
-LATE_AFTER = timedelta(seconds=60)
 # Before this nobody calls it waiting.
 NOTICED_AFTER = timedelta(seconds=5)
-MAX_MESSAGE_CHARS = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The worker that an execution belongs to, and until when it may be taken for alive."""
-
-    name: str
-    lease_until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Something that was asked of an execution and has not been done yet."""
-
-    verb: str
-    actor: str = ""
-    at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The transition into the present state: by whom, and when."""
-
-    actor: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class UndoFacts:
-    """How far undoing has come: how many are done, could not be, and are still to be called."""
-
-    done: int = 0
-    left: int = 0
-    pending: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.done + self.left + self.pending
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the answer is made from.
-
-    pending: wishes, oldest first. workers: how many live workers serve its queue; None = unknown.
-    all_workers: how many live workers there are at all. ahead: how many ready ones are before it,
-    at most MAX_AHEAD + 1; None = unknown. outside: of a wait for news from outside, what its reader
-    in `situations.OUTSIDE` has found. joining: the children of its step. not_heard: why its error
-    workflow was not started. suspect_after, lost_after: claims without progress after which it is
-    run alone, and after which it is given up.
-    """
-
-    state: State
-    now: datetime
-    reason: str = ""
-    queue: str = "default"
-    step: str = ""
-    step_name: str = ""
-    phase: str = ""
-    attempt: int = 1
-    current_since: datetime | None = None
-    wait_until: datetime | None = None
-    runnable_at: datetime | None = None
-    ended_at: datetime | None = None
-    duration_seconds: float | None = None
-    steps_entered: int = 0
-    claims: int = 0
-    error_code: str = ""
-    error_message: str = ""
-    error_step: str = ""
-    owner: Owner | None = None
-    pending: tuple[Wish, ...] = ()
-    last: Change | None = None
-    undo: UndoFacts | None = None
-    not_heard: str = ""
-    workers: int | None = None
-    all_workers: int | None = None
-    ahead: int | None = None
-    outside: Mapping[str, Any] = field(default_factory=dict)
-    joining: Joining = NOTHING
-    suspect_after: int = 3
-    lost_after: int = 6
-    held_up: HeldUp | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        """A worker may take it now, and none has."""
-        moment = self.runnable_at
-        return self.owner is None and moment is not None and moment <= self.now
-
-    @property
-    def place(self) -> Strong:
-        return Strong(self.step_name or self.step)
-
-
-@dataclass(frozen=True, slots=True)
-class Why:
-    """The answer. `code` is dotted and stable, `details` is plain JSON, moments in ISO 8601."""
-
-    code: str
-    phrase: Phrase
-    details: dict[str, Any] = field(default_factory=dict)
-    sentence: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"code": self.code, "sentence": self.sentence, "details": self.details}
 
 
 def why_of(facts: Facts) -> Why:
@@ -188,7 +91,7 @@ def _standing(facts: Facts) -> Why:
 def _completed(facts: Facts) -> Why:
     phrase = say(
         "Completed{when} in {took}, after {steps}.",
-        when=_when(facts.ended_at),
+        when=when(facts.ended_at),
         took=duration_words(facts.duration_seconds) or "no time",
         steps=plural(facts.steps_entered, "step"),
     )
@@ -201,7 +104,7 @@ def _failed(facts: Facts) -> Why:
     phrase = say(
         "Failed{where}{when}: {message}",
         where=say(" at step {step}", step=Strong(step)) if step else "",
-        when=_when(facts.ended_at),
+        when=when(facts.ended_at),
         message=cut(message),
     )
     details = {"error_code": facts.error_code, "step": facts.error_step}
@@ -278,7 +181,7 @@ def _pending(facts: Facts, wish: Wish) -> Why:
         "It is asked {what}{by}{when}",
         what=_WISHES.get(wish.verb, f"to {wish.verb}"),
         by=f" by {wish.actor}" if wish.actor else "",
-        when=_when(wish.at),
+        when=when(wish.at),
     )
     details = {**at_step(facts), "by": wish.actor, "at": iso(wish.at)}
     code = f"pending.{wish.verb}"
@@ -405,102 +308,7 @@ def _held_up(facts: Facts, cause: HeldUp) -> Why:
     return Why(cause.code, phrase, {**at_step(facts), **cause.details()})
 
 
-def _limited(facts: Facts) -> Why:
-    """Its line or its turn is gone: it asks again in a moment."""
-    phrase = say("Asks again whether the call of step {step} may begin.", step=facts.place)
-    return Why("limit", phrase, at_step(facts))
-
-
-def _timer(facts: Facts) -> Why:
-    if facts.wait_until is None:
-        return something(facts)
-    phrase = say(
-        "Waits at step {step} for a timer that is due {when}.",
-        step=facts.place,
-        when=Ago(facts.wait_until),
-    )
-    return Why("timer", phrase, {**at_step(facts), "until": iso(facts.wait_until)})
-
-
-def _backoff(facts: Facts) -> Why:
-    until = facts.wait_until or facts.runnable_at
-    phrase = say(
-        "Step {step} failed; it is tried again{when}.", step=facts.place, when=_when(until)
-    )
-    details = {**at_step(facts), "attempt": facts.attempt, "until": iso(until)}
-    return Why("backoff", phrase, details)
-
-
-def _children(facts: Facts) -> Why:
-    phrase = waiting_words(facts.joining, facts.place)
-    return Why("children", phrase, {**_since(facts), **facts.joining.as_dict()})
-
-
-def _stopping(facts: Facts) -> Why:
-    phrase = stopping_words(facts.joining, facts.place)
-    return Why("children.stopping", phrase, {**_since(facts), **facts.joining.as_dict()})
-
-
-def _outside(facts: Facts) -> Why:
-    """News from outside; its kind is the reason of the state."""
-    return OUTSIDE.get(facts.reason, something)(facts)
-
-
-def something(facts: Facts) -> Why:
-    """Nothing better is known than the reason of its state."""
-    phrase = say(
-        "Waits{where}: {what}.",
-        where=say(" at step {step}", step=facts.place) if facts.step else "",
-        what=facts.reason.rstrip(".") or "nothing is due",
-    )
-    return Why("waiting", phrase, {**at_step(facts), "reason": facts.reason})
-
-
-# What a step waits for that waits for news from outside, by the reason of its state.
-# Filled by `why_outside.py`.
-OUTSIDE: dict[str, Callable[[Facts], Why]] = {}
-
-# What undoing says, by the reason of the state. Filled by `why_undo.py`.
-UNDO: dict[str, Callable[[Facts], Why]] = {}
-
-
-def _undo(facts: Facts) -> Why:
-    return UNDO.get(Reason.COMPENSATING.value, something)(facts)
-
-
-# What a position that is at rest waits for, by the phase of the current step. A step that can wait
-# for something new brings its line.
-WAITS: dict[str, Callable[[Facts], Why]] = {
-    "timer": _timer,
-    "expiry": _timer,
-    "backoff": _backoff,
-    "children": _children,
-    "stopping": _stopping,
-    "undo": _undo,
-    "undo_call": _undo,
-    "undo_backoff": _undo,
-    "outside": _outside,
-    "limited": _limited,
-}
-
-
 # Small parts -----------------------------------------------------------------------------------
-
-
-def iso(moment: datetime | None) -> str | None:
-    """As the API writes moments: `2030-01-31T12:00:00Z`."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def at_step(facts: Facts) -> dict[str, Any]:
-    """For the details: where it stands."""
-    return {"step": facts.step} if facts.step else {}
-
-
-def _since(facts: Facts) -> dict[str, Any]:
-    return {**at_step(facts), "since": iso(facts.current_since)}
 
 
 def _claims(facts: Facts) -> dict[str, Any]:
@@ -516,7 +324,7 @@ def _asked(facts: Facts) -> dict[str, Any]:
 def _by_whom(facts: Facts) -> Phrase | str:
     if facts.last is None:
         return ""
-    return say(" by {actor}{when}", actor=facts.last.actor, when=_when(facts.last.at))
+    return say(" by {actor}{when}", actor=facts.last.actor, when=when(facts.last.at))
 
 
 def _said(facts: Facts) -> str:
@@ -529,36 +337,4 @@ def _because(facts: Facts) -> Phrase | str:
     return say(": {said}", said=said.rstrip(".")) if said else ""
 
 
-def _when(moment: datetime | None) -> Phrase | str:
-    return "" if moment is None else say(" {ago}", ago=Ago(moment))
-
-
-def lasting(moment: datetime | None) -> Phrase | str:
-    """` for 3 s`, or nothing."""
-    return "" if moment is None else say(" for {since}", since=Since(moment))
-
-
-def cut(text: str) -> str:
-    """A message that is no longer than a sentence may be."""
-    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
-
-
-__all__ = [
-    "LATE_AFTER",
-    "MAX_AHEAD",
-    "MAX_MESSAGE_CHARS",
-    "OUTSIDE",
-    "WAITS",
-    "Change",
-    "Facts",
-    "Owner",
-    "UndoFacts",
-    "Why",
-    "Wish",
-    "at_step",
-    "cut",
-    "iso",
-    "lasting",
-    "something",
-    "why_of",
-]
+__all__ = ["WAITS", "Change", "Facts", "Owner", "Wish", "iso", "why_of"]

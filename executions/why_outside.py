@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from executions.engine.states import Reason
 from executions.phrases import Ago, Strong, say
-from executions.why import OUTSIDE, Facts, Why, at_step, iso, lasting, something
+from executions.why_facts import Facts, Why, at_step, iso, lasting
+from executions.why_waits import OUTSIDE, something
 
 
 def _signal(facts: Facts) -> Why:

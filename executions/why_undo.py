@@ -7,7 +7,8 @@ from typing import Any
 from autopilot.common.words import plural
 from executions.engine.states import Reason, State
 from executions.phrases import Ago, Phrase, say
-from executions.why import UNDO, Facts, UndoFacts, Why, at_step, cut, iso
+from executions.why_facts import Facts, UndoFacts, Why, at_step, cut, iso
+from executions.why_waits import UNDO
 
 
 def _counts(facts: Facts) -> UndoFacts:

@@ -1,6 +1,6 @@
 """What an execution waits for that waits for people, in words: whose word, since when, until when.
 
-Loaded by `executions.apps`, which is where its lines get into the registries of `why` and
+Loaded by `executions.apps`, which is where its lines get into the registries of `why_waits` and
 `situations`.
 """
 
@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from executions import situations, why
+from executions import situations
 from executions.approvals.people import Line, lines_of
 from executions.engine.states import Reason
 from executions.models import Approval, ApprovalDecision, Execution
 from executions.phrases import Ago, Strong, say
-from executions.why import Facts, Why, iso
+from executions.why_facts import Facts, Why, iso
+from executions.why_waits import OUTSIDE
 
 
 def read(executions: Sequence[Execution]) -> dict[int, Mapping[str, Any]]:
@@ -89,4 +90,4 @@ def _asked(approval: Approval, lines: tuple[Line, Line]) -> Line:
 
 
 situations.OUTSIDE[Reason.APPROVAL.value] = read
-why.OUTSIDE[Reason.APPROVAL.value] = sentence
+OUTSIDE[Reason.APPROVAL.value] = sentence

@@ -15,7 +15,7 @@ from autopilot.common.words import count_words
 from executions.engine.states import State
 from executions.models import Execution
 from executions.querysets import ExecutionQuerySet
-from executions.why import LATE_AFTER
+from executions.why_facts import LATE_AFTER
 from workflows.models import Workflow
 
 PER_PAGE = 50
