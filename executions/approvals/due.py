@@ -17,6 +17,7 @@ from django.db.models import Q
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from executions.approvals.people import recipients
+from executions.approvals.querysets import ApprovalQuerySet
 from executions.models import Approval, ApprovalMail, MailKind
 
 log = structlog.get_logger(__name__)
@@ -61,8 +62,8 @@ def _remind(now: datetime) -> int:
     return len(rows)
 
 
-def _taken(rows: object) -> list[Approval]:
-    locked = rows.select_for_update(no_key=True, skip_locked=True)  # type: ignore[attr-defined]
+def _taken(rows: ApprovalQuerySet) -> list[Approval]:
+    locked = rows.select_for_update(no_key=True, skip_locked=True)
     return list(locked.defer("context", "form")[:PER_TURN])
 
 
