@@ -17,7 +17,6 @@ from autopilot.accounts.actors import Actor
 from autopilot.accounts.kinds import SecurityEventKind
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
-from autopilot.common.crypto import has_key
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
@@ -35,13 +34,13 @@ from executions.errors import (
     CallbackUsed,
     TaskInvalid,
 )
+from executions.hidden.anywhere import hides_anything
 from executions.hidden.marks import reveal, wrap
 from executions.models import Callback, Execution, InboxMessage
 from executions.runtime import callbacks_sql, dispatch
 from executions.tokens import Place, make_token, read_token
 from workflows.actions.base import ActionError
 from workflows.actions.pending import QUEUE
-from workflows.compiled import compiled_version
 
 CALLBACKS = "/api/v1/executions/callbacks/"
 ACTOR = Actor.system("callback")
@@ -110,7 +109,7 @@ def heartbeat_callback(
         execution, callback = _locked(place)
         now = clock.now()
         callback.heard_at = now
-        callback.details = wrap(details) if details is not None and _hides(execution) else details
+        callback.details = wrap(details) if details is not None and hides_anything() else details
         _save(callback, "heard_at", "details")
         if callback.queue:
             with connection.cursor() as cursor:
@@ -134,7 +133,7 @@ def _answer(token: str, what: str, said: dict[str, Any]) -> None:
     place = _place(token)
     with transaction.atomic():
         execution, callback = _locked(place)
-        if _hides(execution):
+        if hides_anything():
             said = {name: wrap(each) for name, each in said.items()}
         answer = {"what": what, **said}
         callback.answered_at, callback.answer = clock.now(), answer
@@ -147,11 +146,6 @@ def _answer(token: str, what: str, said: dict[str, Any]) -> None:
         )
         if execution.current_phase == Phase.OUTSIDE:
             _post(execution, place, answer)
-
-
-def _hides(execution: Execution) -> bool:
-    """Whether only the execution can tell what of this may be shown."""
-    return has_key() and bool(compiled_version(execution.version_id).redaction)
 
 
 def _place(token: str) -> Place:

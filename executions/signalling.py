@@ -16,7 +16,6 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
-from autopilot.common.crypto import has_key
 from autopilot.common.errors import DomainError, Unavailable
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
@@ -31,12 +30,13 @@ from executions.errors import (
     SignalRefused,
     SignalTooLarge,
 )
+from executions.hidden.anywhere import hides_anything
 from executions.hidden.marks import holds_hidden, reveal, wrap
 from executions.models import Execution, Signal, SignalWait
 from executions.runtime.matching import Kept, match_signals, pairs_of, waits_for
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import SignalConfig
-from workflows.models import Workflow, WorkflowVersion
+from workflows.models import Workflow
 
 MAX_NAME_CHARS = 200
 MAX_SIGNALS = 1_000
@@ -351,8 +351,7 @@ class _Sending:
     def _is_wrapped(self) -> bool:
         """Whether the data may be for a step whose output is hidden: only the step can tell."""
         if self._hides is None:
-            hiding = WorkflowVersion.objects.filter(definition__has_key="redact")
-            self._hides = has_key() and hiding.exists()
+            self._hides = hides_anything()
         return self._hides
 
     def _row(self, index: int) -> Signal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from django.db.models import F
 from autopilot.accounts import audit, security
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
+from autopilot.common.crypto import Undecipherable
 from autopilot.common.database_time import database_now
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
@@ -32,7 +34,7 @@ from executions.approvals.querysets import principal_of
 from executions.engine.errors import EngineError
 from executions.engine.events import DECISION
 from executions.engine.payload import encode
-from executions.hidden.marks import reveal
+from executions.hidden.marks import holds_hidden, reveal
 from executions.hidden.veil import Veil
 from executions.models import (
     Approval,
@@ -40,6 +42,7 @@ from executions.models import (
     ApprovalState,
     Execution,
     InboxMessage,
+    Kind,
 )
 from executions.runtime import dispatch
 from workflows.compiled import compiled_version
@@ -100,7 +103,10 @@ def decide(
 
 
 class _Said(NamedTuple):
-    """Answer and comment as they are kept: hidden where the definition hides them (`redact`)."""
+    """Answer and comment as they are kept.
+
+    Hidden is what the definition hides of them (`redact`), and what of them is hidden elsewhere.
+    """
 
     answer: Any
     comment: str
@@ -110,12 +116,11 @@ def _hidden(approval: Approval, answer: Any, comment: str) -> _Said:
     """Raises NoEncryptionKey."""
     redaction = compiled_version(approval.execution.version_id).redaction
     place = redaction.steps.get(approval.step_id)
-    if place is None:
-        return _Said(answer, comment)
     veil = Veil(redaction)
+    _learn(veil, approval)
 
     def at(name: str) -> Place | None:
-        return place if place.is_here else place.below.get(name)
+        return place if place is None or place.is_here else place.below.get(name)
 
     return _Said(veil.conceal(answer, at("answer")), veil.conceal(comment, at("comment")))
 
@@ -134,6 +139,20 @@ def _keep(
         via=via,
         at=now,
     )
+
+
+def _learn(veil: Veil, approval: Approval) -> None:
+    """What is hidden of the question and of the data it was made from; somebody may repeat it."""
+    values = [approval.context]
+    above: int | None = approval.execution_id
+    while above is not None:
+        row = Execution.objects.values_list("input", "variables", "kind", "parent_id").get(pk=above)
+        values += row[:2]
+        above = row[3] if row[2] in (Kind.ITEM, Kind.BRANCH) else None
+    with suppress(Undecipherable):
+        for value in values:
+            if holds_hidden(value):
+                veil.reveal(value)
 
 
 def lock(pk: int) -> Approval:

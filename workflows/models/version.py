@@ -103,6 +103,10 @@ class WorkflowVersion(models.Model):
             models.Index(
                 fields=["workflow", "-major", "-minor", "-patch"], name="version_by_precedence"
             ),
+            # Whether anything is hidden at all: asked for each signal and each call from elsewhere.
+            models.Index(
+                fields=["id"], condition=Q(definition__has_key="redact"), name="version_hides"
+            ),
         ]
 
     def __str__(self) -> str:
