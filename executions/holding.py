@@ -151,12 +151,10 @@ def _end(hold: Hold, actor: Actor) -> None:
 
 
 def refuse_start(*, workflow: Workflow, queue: str) -> None:
-    """Raises WorkflowPaused or QueuePaused if the one or the other takes no new starts now."""
-    with connection.cursor() as cursor:
-        # Asked at every start, and nearly always nothing is switched off.
-        cursor.execute("SELECT FROM executions_hold LIMIT 1")
-        if not cursor.rowcount:
-            return
+    """Raises WorkflowPaused or QueuePaused if the one or the other takes no new starts now.
+
+    Who starts a single execution knows from `fairness.look` whether this has to be asked at all.
+    """
     holds = live_holds(clock.now()).filter(mode=Hold.Mode.STARTS)
     for hold in holds.filter(Q(workflow=workflow) | Q(queue=queue)):
         until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""

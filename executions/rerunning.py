@@ -26,7 +26,7 @@ from executions.engine.snapshot import Phase, Snapshot, StepFact
 from executions.engine.states import State, StepState
 from executions.engine.undo import STEP_TYPE as UNDO_TYPE
 from executions.errors import ExecutionNotFound, RerunInvalid, TransitionRefused
-from executions.fairness import get_in_line
+from executions.fairness import get_in, look
 from executions.hidden.marks import kept
 from executions.hidden.veil import Veil
 from executions.holding import refuse_start
@@ -152,14 +152,16 @@ def _rerun(
         raise TransitionRefused(
             f"The execution is {source.state}; only one that has ended can be rerun."
         )
-    refuse_start(workflow=source.workflow, queue=row.queue)
+    line = look(row)
+    if line.has_holds:
+        refuse_start(workflow=source.workflow, queue=row.queue)
     row.version = resolve_version(workflow=source.workflow, version=number)
     row.rerun_of = source
     row.is_test = source.is_test
     veil = check_input(row)
     note_slot(row, veil)
     copies = _place(row, source, options)
-    get_in_line([row])
+    get_in(row, line)
     earlier = insert_with_slot(row)
     if earlier is not None:
         return Started(earlier, created=False)

@@ -18,7 +18,7 @@ from executions.asking import MAX_REASON_CHARS, ask
 from executions.engine.events import Verb
 from executions.engine.states import Reason
 from executions.errors import ExecutionNotFound
-from executions.fairness import get_in_line
+from executions.fairness import Line, get_in, look
 from executions.holding import refuse_start
 from executions.models import Execution, Priority
 from executions.noting import transition_of
@@ -72,19 +72,21 @@ def start_execution(
     earlier = earlier_of(execution)
     if earlier is not None:
         return Started(earlier, created=False)
-    refuse_start(workflow=workflow, queue=execution.queue)
+    line = look(execution)
+    if line.has_holds:
+        refuse_start(workflow=workflow, queue=execution.queue)
     if starter is not None:
         execution.started_by_execution_id = starter.pk
         execution.started_by_id, execution.is_test = starter.started_by_id, starter.is_test
     execution.version = resolve_version(workflow=workflow, version=version)
     note_slot(execution, check_input(execution))
-    return _accept(execution, actor)
+    return _accept(execution, actor, line)
 
 
-def _accept(execution: Execution, actor: Actor) -> Started:
+def _accept(execution: Execution, actor: Actor, line: Line) -> Started:
     """Insert the execution with all that goes with it, unless its key has been used before."""
     with transaction.atomic():
-        get_in_line([execution])
+        get_in(execution, line)
         earlier = insert_with_slot(execution)
         if earlier is not None:
             return Started(earlier, created=False)

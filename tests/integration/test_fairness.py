@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from executions.bulk import start_many
 from executions.models import Execution
@@ -61,3 +63,12 @@ def test_without_a_backlog_everybody_goes_when_they_come():
     execution = started(one())
     row = reread(execution)
     assert row.runnable_at == row.created_at
+
+
+def test_a_start_looks_at_its_line_and_at_switches_in_one_statement():
+    workflow = one()
+    started(workflow)
+    with CaptureQueriesContext(connection) as queries:
+        started(workflow)
+    said = [each["sql"].split()[0] for each in queries]
+    assert said == ["SELECT", "SELECT", "BEGIN", "INSERT", "INSERT", "INSERT", "COMMIT"]
