@@ -141,6 +141,8 @@ def delete_limit(*, limit: ActionLimit, actor: Actor) -> None:
     actor.require(Permission.LIMITS_MANAGE)
     with transaction.atomic():
         queues = _wake(limit)
+        # Before what is used of it: no call may begin to use it in between.
+        ActionLimit.objects.select_for_update().filter(pk=limit.pk).first()
         audit.record(actor=actor, action="limit.deleted", target=limit, before=_said(limit))
         limit.delete()
         _ring(queues)
@@ -185,9 +187,11 @@ def sweep() -> tuple[int, int]:
 
     Answers how many executions were woken and how many rows were taken away.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
+        # On its own: it holds rows of limits for whose locks it would wait.
         cursor.execute(limits_sql.STRAYS)
         strays = cursor.rowcount
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(limits_sql.ARE_WAITED_FOR)
         if not cursor.fetchone()[0]:
             return 0, strays

@@ -139,14 +139,18 @@ def _add_limits(
         for each in checkpoints
         if each.lines_up
     ]
+    hands_on = waits and (leaving or lining_up)
+    if hands_on:
+        # First: whoever changes a limit has its lock, and then takes away what is used of it.
+        parts.append(limits_sql.LOCK_ALL)
     if leaving:
         parts.append(limits_sql.LEAVE)
         parameters["leaving"] = leaving
     if lining_up:
         parts += [limits_sql.WAIT, limits_sql.WAKE_STRAY]
         parameters["lining_up"] = _dump(lining_up)
-    if waits and (leaving or lining_up):
-        parts += [limits_sql.LOCK_ALL, limits_sql.HAND_ON, ";\n"]
+    if hands_on:
+        parts += [limits_sql.HAND_ON, ";\n"]
 
 
 def _dump(rows: list[dict[str, Any]]) -> str:

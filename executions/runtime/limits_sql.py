@@ -36,7 +36,8 @@ VALUES (%(limit)s, %(execution)s, %(kind)s, true, %(until)s, %(priority)s)
 NEXT_TURN = "UPDATE executions_actionlimit SET next_at = %(next)s WHERE id = %(limit)s"
 
 # For checkpoints. Those that leave a call give back what they have; those that block for a place
-# get into the line; and whoever is next in any line gets what is free.
+# get into the line, unless the limit is being deleted; and whoever is next in any line gets what is
+# free.
 LOCK_ALL = """
 SELECT id FROM executions_actionlimit WHERE max_concurrent IS NOT NULL
  ORDER BY id FOR NO KEY UPDATE;
@@ -49,6 +50,7 @@ SELECT x.limit_id, x.execution_id, 'place', false, e.priority
   JOIN executions_actionlimit l ON l.id = x.limit_id
   JOIN executions_execution e ON e.id = x.execution_id
  ORDER BY e.id
+   FOR KEY SHARE OF l
     ON CONFLICT DO NOTHING;
 """
 # One that waits for a limit that is gone meanwhile has nothing to wait for.

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import Role
@@ -18,7 +18,7 @@ from executions import limiting
 from executions.errors import LimitConflict, LimitInvalid
 from executions.limiting import LimitTerms
 from executions.models import ActionLimit, Execution, LimitUse, StateTransition, StepExecution
-from executions.runtime import limits
+from executions.runtime import limits, limits_sql
 from executions.runtime.rules import host_of
 from executions.services import cancel_execution, pause_execution, resume_execution
 from executions.situations import situation_of
@@ -222,6 +222,31 @@ def test_askers_at_once_get_as_many_places_as_there_are():
     holder = LimitUse.objects.first()
     assert limits.enter(holder.execution_id, [found.pk]) is None
     connection.close()
+
+
+def test_a_limit_is_deleted_while_a_call_begins_under_it():
+    found = limit(max_concurrent=3)
+    execution = started(calling(), start_at=clock.now() + timedelta(days=1))
+
+    def delete() -> None:
+        try:
+            limiting.delete_limit(limit=ActionLimit.objects.get(), actor=SYSTEM)
+        finally:
+            connections.close_all()
+
+    def is_waiting() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return cursor.fetchone()[0] == 1
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(limits_sql.LOCK, {"limits": [found.pk]})
+            deleting = pool.submit(delete)
+            wait_until(is_waiting)
+            LimitUse.objects.create(limit=found, execution=execution, kind="place", held=True)
+        deleting.result(timeout=10)
+    assert (ActionLimit.objects.count(), LimitUse.objects.count()) == (0, 0)
 
 
 @pytest.mark.parametrize(
