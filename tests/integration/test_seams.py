@@ -8,12 +8,15 @@ import pytest
 
 from executions import holding
 from executions.failing import start_owed
-from executions.models import ErrorStart, Execution
+from executions.models import Approval, Callback, ErrorStart, Execution, SignalWait
 from executions.services import cancel_execution, pause_execution, resume_execution
+from executions.signalling import send_signal
+from tests.approvals import person
 from tests.engine import SYSTEM, drain, published, reread, run, started
 from tests.factories import UserFactory
 from tests.integration.test_child_workflows import calling, child_of
-from tests.integration.test_parallel import nap
+from tests.integration.test_parallel import nap, parallel
+from tests.integration.test_redact import step
 from workflows.models import Workflow
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,3 +122,31 @@ def test_failures_do_not_start_each_other_in_a_circle_through_an_action():
         "refused",
     ]
     assert Execution.objects.count() == 3
+
+
+@pytest.mark.parametrize("ends_by", ["enough", "cancel"])
+def test_branches_and_items_that_are_not_waited_for_withdraw_what_they_ask(ends_by: str):
+    person("anna", "Finance")
+    question = {"title": "Pay?", "assignees": {"groups": ["Finance"]}}
+    ask = step("ask", "approval", question)
+    signal = step("paid", "signal", {"signal": "paid", "correlation": "x"})
+    task = step("task", "action", {"action": "task.queue", "with": {"queue": "q"}})
+    again = {**ask, "id": "ask_each"}
+    each = step("each", "map", {"items": "[1, 2]", "as": "n", "steps": [again]})
+    execution = run(published([parallel(wait_for="any", a=ask, b=signal, c=task, d=each)]))
+    drain()
+
+    def left() -> tuple[list[str], int, int]:
+        asked = list(Approval.objects.values_list("state", flat=True))
+        called = Callback.objects.filter(closed_at__isnull=True).count()
+        return asked, SignalWait.objects.count(), called
+
+    assert left() == (["open"] * 3, 1, 1)
+    if ends_by == "enough":
+        send_signal(name="paid", actor=SYSTEM, correlation="x", payload=5)
+    else:
+        cancel_execution(execution=execution, actor=SYSTEM)
+    for _ in range(3):
+        drain()
+    assert left() == (["withdrawn"] * 3, 0, 0)
+    assert reread(execution).state == {"enough": "completed", "cancel": "cancelled"}[ends_by]
