@@ -259,7 +259,8 @@ EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", default=True) and not EMAIL_USE_SSL
 EMAIL_TIMEOUT = 30
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "autopilot@localhost")
 
-# Where people reach this site; links in mails begin with it.
+# Where people and systems reach this installation: links in mails and addresses that actions hand
+# out begin with it.
 AUTOPILOT_PUBLIC_URL = env.text("AUTOPILOT_PUBLIC_URL", "http://localhost:8000").rstrip("/")
 # Mails to those whose approval is asked. Without a mail server they would end in a log, and the
 # links in them are not for whoever reads that.
@@ -289,8 +290,6 @@ AUTOPILOT: dict[str, Any] = {
     "STEP_TIMEOUT_SECONDS": env.number("AUTOPILOT_STEP_TIMEOUT_SECONDS", default=300.0),
     # How long a signal that nobody waits for is kept.
     "SIGNAL_KEEP_DAYS": env.number("AUTOPILOT_SIGNAL_KEEP_DAYS", default=7.0),
-    # Where this installation is reached from elsewhere: for addresses that are handed out.
-    "PUBLIC_URL": env.text("AUTOPILOT_PUBLIC_URL", default="http://localhost:8000").rstrip("/"),
     # What HTTP actions reach besides public addresses: names, addresses, networks, host:port.
     "HTTP_ALLOW": env.words("AUTOPILOT_HTTP_ALLOW", default=[]),
 }

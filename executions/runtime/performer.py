@@ -290,7 +290,7 @@ class Performer:
             is_cancelled=cancelled.is_set,
             heartbeat=watch.beat,
             callback=lambda: make_token(bounds.place),
-            callback_base=settings.AUTOPILOT["PUBLIC_URL"],
+            callback_base=settings.AUTOPILOT_PUBLIC_URL,
             conceal=veil.conceal,
         )
         try:
