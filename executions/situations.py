@@ -157,6 +157,14 @@ def situations_of(
     return found
 
 
+def _ready_since(execution: Execution) -> datetime | None:
+    """A start that takes its turn in a backlog got in before it came; see `fairness.py`."""
+    moment: datetime | None = execution.runnable_at
+    if moment is None or execution.state != State.INITIALIZED:
+        return moment
+    return max(moment, execution.created_at)
+
+
 def _columns(execution: Execution) -> dict[str, Any]:
     return {
         "state": State(execution.state),
@@ -167,7 +175,7 @@ def _columns(execution: Execution) -> dict[str, Any]:
         "attempt": execution.current_attempt,
         "current_since": execution.current_since,
         "wait_until": execution.wait_until,
-        "runnable_at": execution.runnable_at,
+        "runnable_at": _ready_since(execution),
         "ended_at": execution.ended_at,
         "duration_seconds": execution.duration_seconds,
         "steps_entered": execution.steps_entered,

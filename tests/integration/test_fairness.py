@@ -11,6 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from executions.bulk import start_many
 from executions.models import Execution
+from executions.situations import situation_of
+from executions.why import iso
 from tests.engine import NOOP, SYSTEM, drain, published, reread, started
 from workflows.models import Workflow
 
@@ -37,6 +39,10 @@ def flooded(count: int) -> Workflow:
 def test_a_single_start_goes_behind_the_first_of_a_flood_and_before_the_rest():
     flooded(60)
     single, second = started(one()), started(one())
+    row = reread(single)
+    assert row.runnable_at < row.created_at - timedelta(seconds=50)
+    # It has waited since it came, whatever its place in the line.
+    assert situation_of(row).why.details["ready_since"] == iso(row.created_at)
     drain()
     begun = list(Execution.objects.order_by("started_at").values_list("pk", flat=True))
     assert begun.index(single.pk) <= 2
