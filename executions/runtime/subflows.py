@@ -28,6 +28,8 @@ from executions.engine.payload import NULL, Payload, encode
 from executions.engine.slots import Slot, slot_of
 from executions.engine.snapshot import Position, Snapshot, scope_of
 from executions.hidden.veil import Veil
+from executions.holding import refuse_start
+from executions.models import Execution
 from executions.runtime.children_sql import CHAIN, LAST_CHILD, NEW_ID, SLOTS_ABOVE
 from executions.runtime.rows import cursor
 from workflows.compiled import compiled_version
@@ -58,6 +60,8 @@ def find(snapshot: Snapshot, call: Call, veil: Veil) -> ChildFound | CallFailed:
         with cursor() as opened:
             check_depth(opened, snapshot.execution_id, config.workflow)
         version = _version(config)
+        if not config.wait:
+            _check_switches(snapshot, version.workflow)
         params = _params(config, data, version.version)
         return _found(snapshot, call, version, data, params, veil)
     except EngineError as error:
@@ -154,6 +158,15 @@ def _version(config: WorkflowConfig) -> WorkflowVersion:
         message = f"The workflow {config.workflow} has no published version {wanted}."
         raise EngineError(ErrorInfo(CHILD_NO_VERSION, message, retryable=True))
     return version
+
+
+def _check_switches(snapshot: Snapshot, workflow: Workflow) -> None:
+    """What is let go is a new start; a child is part of what was accepted before."""
+    rows = Execution.objects.filter(pk=snapshot.execution_id)
+    try:
+        refuse_start(workflow=workflow, queue=rows.values_list("queue", flat=True).get())
+    except DomainError as error:
+        raise EngineError(ErrorInfo(error.code, error.message, retryable=True)) from None
 
 
 def check_depth(opened: Any, execution_id: int, slug: str) -> None:

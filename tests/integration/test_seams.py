@@ -12,7 +12,7 @@ from executions.models import Approval, Callback, ErrorStart, Execution, SignalW
 from executions.services import cancel_execution, pause_execution, resume_execution
 from executions.signalling import send_signal
 from tests.approvals import person
-from tests.engine import SYSTEM, drain, published, reread, run, started
+from tests.engine import NOOP, SYSTEM, drain, published, reread, run, started
 from tests.factories import UserFactory
 from tests.integration.test_child_workflows import calling, child_of
 from tests.integration.test_parallel import nap, parallel
@@ -122,6 +122,16 @@ def test_failures_do_not_start_each_other_in_a_circle_through_an_action():
         "refused",
     ]
     assert Execution.objects.count() == 3
+
+
+def test_what_takes_no_starts_is_not_started_by_a_step_that_lets_it_go():
+    child = published([{"id": "a", **NOOP}], slug="child")
+    holding.pause_workflow(workflow=child, actor=SYSTEM, reason="stock-taking")
+    free = run(published([calling("child", wait=False)], slug="free"))
+    assert (free.state, free.error_code) == ("failed", "workflow.paused")
+    assert free.error["message"] == "The workflow child is paused: stock-taking."
+    assert not Execution.objects.filter(workflow=child).exists()
+    assert run(published([calling("child")], slug="waiting")).state == "completed"
 
 
 @pytest.mark.parametrize("ends_by", ["enough", "cancel"])
