@@ -107,6 +107,18 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Operations",
+                "separator": True,
+                "items": [
+                    _item(
+                        "Queues",
+                        "stacks",
+                        "executions_hold_changelist",
+                        "monitoring.view_monitoring",
+                    ),
+                ],
+            },
+            {
                 "title": "People and trail",
                 "separator": True,
                 "items": [

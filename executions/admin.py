@@ -34,11 +34,12 @@ from executions.console.rerunning import RerunPage
 from executions.console.sentences import describe, html_of
 from executions.console.signals import SignalAdmin, SignalPage
 from executions.console.starting import StartPage
+from executions.console.switches import HoldAdmin
 from executions.console.undoing import calls_of
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import FINAL, State
 from executions.events import records
-from executions.models import Approval, Execution, Signal, StepExecution
+from executions.models import Approval, Execution, Hold, Signal, StepExecution
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
 from executions.reads import error_start_of, failure_of, state_counts
@@ -55,6 +56,7 @@ MAX_WORKFLOWS = 500
 panels.register(ExecutionsOfWorkflows)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(Signal, SignalAdmin)
+admin.site.register(Hold, HoldAdmin)
 
 
 @admin.register(Execution)

@@ -52,12 +52,16 @@ class WorkflowAdmin(EditingPages, PageAdmin):
         page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
         workflows = list(page.object_list)
         activity = panels.activity_of(request, workflows)
+        marks = panels.marks_of(request, workflows)
         return self.render(
             request,
             "workflows/list.html",
             title="Workflows",
             page=page,
-            rows=[(row, activity.get(row.pk, panels.Activity())) for row in workflows],
+            rows=[
+                (row, activity.get(row.pk, panels.Activity()), marks.get(row.pk))
+                for row in workflows
+            ],
             query=text,
             label=label,
             is_filtered=bool(text or label),

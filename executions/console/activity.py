@@ -12,14 +12,18 @@ from django.urls import reverse
 
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
-from executions.models import Execution
-from workflows.console.panels import Activity, Panel, Verb
+from executions.console.switches import MODE_WORDS, hold_of
+from executions.holding import live_holds
+from executions.models import Execution, Hold
+from workflows.console.panels import Activity, Mark, Panel, Verb
 from workflows.models import Workflow, WorkflowVersion
 
 DAY = timedelta(hours=24)
 # The bar of one workflow looks at no more than this many of its newest executions.
 NEWEST = 200
 SHOWN = 10
+# What the pages of `executions.console.switches` ask for.
+MAY_SWITCH = (Permission.MONITORING_VIEW, Permission.LIMITS_MANAGE)
 
 # By the index (workflow, -id): as much work for a workflow with ten executions as with a million.
 _STATES = """
@@ -71,11 +75,19 @@ class ExecutionsOfWorkflows:
     def verbs(
         self, request: HttpRequest, workflow: Workflow, live: WorkflowVersion | None
     ) -> Sequence[Verb]:
-        may_start = request.user.has_perms([Permission.EXECUTION_START, Permission.EXECUTION_VIEW])
-        if live is None or not may_start:
-            return []
-        url = reverse("admin:executions_execution_start", args=[workflow.pk])
-        return [Verb(title="Start", icon="play_arrow", url=url)]
+        user = request.user
+        hold = hold_of(workflow)
+        verbs = []
+        if user.has_perms(MAY_SWITCH):
+            name = "resume" if hold else "pause"
+            url = reverse(f"admin:executions_hold_{name}_workflow", args=[workflow.pk])
+            verbs.append(Verb(name.capitalize(), name, url, is_primary=hold is not None))
+        may_start = user.has_perms([Permission.EXECUTION_START, Permission.EXECUTION_VIEW])
+        takes_starts = hold is None or hold.mode != Hold.Mode.STARTS
+        if live is not None and may_start and takes_starts:
+            url = reverse("admin:executions_execution_start", args=[workflow.pk])
+            verbs.append(Verb("Start", "play_arrow", url, is_primary=hold is None))
+        return verbs
 
     def panels(self, request: HttpRequest, workflow: Workflow) -> Sequence[Panel]:
         if not request.user.has_perm(Permission.EXECUTION_VIEW):
@@ -83,4 +95,26 @@ class ExecutionsOfWorkflows:
         rows = Execution.objects.roots().filter(workflow=workflow).select_related("version")
         latest = rows.defer("input", "output", "variables").order_by("-pk")[:SHOWN]
         context = {"rows": list(latest), "slug": workflow.slug}
-        return [Panel("executions/latest.html", context)]
+        return [*self._notices(request, workflow), Panel("executions/latest.html", context)]
+
+    def _notices(self, request: HttpRequest, workflow: Workflow) -> Sequence[Panel]:
+        hold = hold_of(workflow)
+        if hold is None:
+            return []
+        url = reverse("admin:executions_hold_pause_workflow", args=[workflow.pk])
+        context = {
+            "hold": hold,
+            "words": MODE_WORDS[hold.mode],
+            "change_url": url if request.user.has_perms(MAY_SWITCH) else "",
+        }
+        return [Panel("switches/notice.html", context, is_notice=True)]
+
+    def marks(self, request: HttpRequest, workflows: Sequence[Workflow]) -> Mapping[int, Mark]:
+        if not workflows or not request.user.has_perm(Permission.EXECUTION_VIEW):
+            return {}
+        holds = live_holds(clock.now()).filter(workflow__in=workflows)
+        return {
+            hold.workflow_id: Mark("paused", f"paused: {MODE_WORDS[hold.mode].lower()}")
+            for hold in holds
+            if hold.workflow_id
+        }

@@ -15,7 +15,7 @@ from autopilot.accounts.roles import Permission
 from executions import holding
 from executions.api.bodies import read_body
 from executions.api.limits import HoldSerializer, PauseSerializer
-from monitoring.queues import queue_states
+from executions.queues import queue_states
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 

@@ -16,12 +16,12 @@ from autopilot.accounts.actors import Actor, actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
 from autopilot.common.admin_base import Crumb
-from autopilot.common.templatetags.console import ago, since
+from autopilot.common.templatetags.console import ago, moment, since
 from autopilot.common.words import count_words, plural
 from executions.console.approvals import MANY as MANY_APPROVALS
 from executions.console.approvals import count_waiting
 from executions.events import records
-from executions.models import Approval, Execution, Worker
+from executions.models import Approval, Execution, Hold, Worker
 from executions.querysets import ExecutionQuerySet
 from monitoring.console import overview
 from monitoring.console.overview import MANY, Failing, Queue
@@ -72,6 +72,8 @@ def _operations(actor: Actor, request: HttpRequest, first: list[Need]) -> dict[s
     workers = overview.workers()
     queues = overview.queues(now, workers, list(settings.AUTOPILOT_QUEUES))
     busiest = sorted(day.by_workflow.items(), key=lambda item: -sum(item[1].values()))
+    holds = overview.holds(now)
+    held = [hold.queue for hold in holds if hold.queue and hold.mode == Hold.Mode.ALL]
     names = _names(
         actor,
         [one.workflow_id for one in failing[:SHOWN_FAILING]]
@@ -80,8 +82,9 @@ def _operations(actor: Actor, request: HttpRequest, first: list[Need]) -> dict[s
     needs = [
         *first,
         *_failing_needs(failing, names),
-        *_worker_needs(visible, workers, queues),
-        *_late_needs(*overview.late(visible, now), queues),
+        *_worker_needs(visible, workers, queues, actor),
+        *_held_needs(holds, actor),
+        *_late_needs(*overview.late(visible, now, held), queues),
         *_abandoned_needs(overview.abandoned(visible)),
         *_paused_needs(actor),
     ]
@@ -173,7 +176,7 @@ def _failing_needs(failing: Sequence[Failing], names: dict[int, Workflow]) -> li
 
 
 def _worker_needs(
-    visible: ExecutionQuerySet, workers: Sequence[Worker], queues: Sequence[Queue]
+    visible: ExecutionQuerySet, workers: Sequence[Worker], queues: Sequence[Queue], actor: Actor
 ) -> list[Need]:
     """Nobody to do the work: of a queue in which something is ready, or at all."""
     if not workers:
@@ -192,15 +195,47 @@ def _worker_needs(
             "waiting",
             "engineering",
             format_html(
-                "No worker serves the queue “{}”, where {} ready for {}. Start one with "
+                "No worker serves {}, where {} ready for {}. Start one with "
                 "<code>manage.py worker</code>.",
-                queue.name,
+                _queue_words(queue.name, actor),
                 _ready_words(queue),
                 since(queue.oldest),
             ),
         )
         for queue in _unserved(queues)
     ]
+
+
+def _queue_words(name: str, actor: Actor) -> SafeString:
+    """The queue, with a link for those who may see how queues are doing."""
+    if not actor.may(Permission.MONITORING_VIEW):
+        return format_html("the queue “{}”", name)
+    url = reverse("admin:executions_hold_changelist")
+    return format_html('<a href="{}#queue-{}">the queue “{}”</a>', url, name, name)
+
+
+def _held_needs(holds: Sequence[Hold], actor: Actor) -> list[Need]:
+    """What is switched off; who forgets it wonders why nothing moves."""
+    needs = []
+    for hold in holds:
+        if hold.workflow is None:
+            what = _queue_words(hold.queue, actor)
+        elif actor.may(Permission.WORKFLOW_VIEW):
+            url = reverse("admin:workflows_workflow_change", args=[hold.workflow_id])
+            what = format_html('the workflow <a href="{}">{}</a>', url, hold.workflow.name)
+        else:
+            continue
+        sentence = format_html(
+            "{} {} {}: paused by {} {}{}.",
+            "Nothing runs of" if hold.mode == Hold.Mode.ALL else "Nothing new is accepted of",
+            what,
+            format_html("until {}", moment(hold.until)) if hold.until else "until it is resumed",
+            hold.actor,
+            ago(hold.created_at),
+            f", because: {hold.reason.rstrip('.')}" if hold.reason else "",
+        )
+        needs.append(Need("paused", "pause_circle", sentence))
+    return needs
 
 
 def _unserved(queues: Sequence[Queue]) -> list[Queue]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.db.models import F
 from django.db.models.functions import Now
 
 from executions.engine.states import ACTIVE, State
-from executions.models import Execution, Worker
+from executions.holding import live_holds
+from executions.models import Execution, Hold, Worker
 from executions.querysets import ExecutionQuerySet
 
 DAY = timedelta(hours=24)
@@ -21,6 +23,7 @@ NEWEST = 10_000
 NEWEST_FAILED = 1_000
 MANY = 1_000
 SHOWN_WORKERS = 50
+SHOWN_HOLDS = 20
 
 _BY_WORKFLOW = """
 SELECT workflow_id, state, count(*), min(created_at)
@@ -143,12 +146,20 @@ def workers() -> list[Worker]:
     return list(Worker.objects.filter(lease_until__gt=Now())[:SHOWN_WORKERS])
 
 
-def late(visible: ExecutionQuerySet, now: datetime) -> tuple[int, int]:
+def holds(now: datetime) -> list[Hold]:
+    """The queues and workflows that are switched off, queues first."""
+    rows = live_holds(now).select_related("workflow")
+    return list(rows.order_by(F("workflow").asc(nulls_first=True), "pk")[:SHOWN_HOLDS])
+
+
+def late(visible: ExecutionQuerySet, now: datetime, held: Collection[str] = ()) -> tuple[int, int]:
     """How many that somebody started, and how many parts of others, have been ready for too long.
 
-    Each at most MANY + 1.
+    held: queues in which nothing is to run, so nothing is late there. Each at most MANY + 1.
     """
     ready = visible.ready(now - LATE_AFTER)
+    if held:
+        ready = ready.exclude(queue__in=held)
     return bounded(ready.roots()), bounded(ready.filter(parent__isnull=False))
 
 

@@ -52,14 +52,27 @@ class Verb:
     title: str
     icon: str
     url: str
+    is_primary: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A part of a workflow's page: a template and what it needs."""
+    """A part of a workflow's page: a template and what it needs.
+
+    is_notice: it says something that comes before everything else.
+    """
 
     template: str
     context: Mapping[str, Any]
+    is_notice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What stands beside a workflow's name in lists. state: the color it has."""
+
+    state: str
+    words: str
 
 
 class Provider(Protocol):
@@ -74,6 +87,8 @@ class Provider(Protocol):
     ) -> Sequence[Verb]: ...
 
     def panels(self, request: HttpRequest, workflow: Workflow) -> Sequence[Panel]: ...
+
+    def marks(self, request: HttpRequest, workflows: Sequence[Workflow]) -> Mapping[int, Mark]: ...
 
 
 _providers: list[Callable[[], Provider]] = []
@@ -99,3 +114,10 @@ def verbs_of(request: HttpRequest, workflow: Workflow, live: WorkflowVersion | N
 
 def panels_of(request: HttpRequest, workflow: Workflow) -> list[Panel]:
     return [panel for make in _providers for panel in make().panels(request, workflow)]
+
+
+def marks_of(request: HttpRequest, workflows: Sequence[Workflow]) -> dict[int, Mark]:
+    """The mark of each workflow that has one, by primary key."""
+    return {
+        key: mark for make in _providers for key, mark in make().marks(request, workflows).items()
+    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models.functions import Now
 
 from autopilot.common import clock
 from executions.holding import live_holds
@@ -38,7 +39,7 @@ def queue_states() -> list[QueueState]:
     now = clock.now()
     holds = {each.queue: each for each in live_holds(now).exclude(queue="")}
     workers: Counter[str] = Counter()
-    for queues in Worker.objects.filter(lease_until__gt=now).values_list("queues", flat=True):
+    for queues in Worker.objects.filter(lease_until__gt=Now()).values_list("queues", flat=True):
         workers.update(set(queues))
     return [_state(name, now, workers[name], holds.get(name)) for name in settings.AUTOPILOT_QUEUES]
 
