@@ -6,7 +6,6 @@ The token is the authority: whoever has it speaks for the call. Nothing here wri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -36,8 +35,9 @@ from executions.errors import (
 )
 from executions.hidden.anywhere import hides_anything
 from executions.hidden.marks import reveal, wrap
-from executions.models import Callback, Execution, InboxMessage
-from executions.runtime import callbacks_sql, dispatch
+from executions.models import Callback, Execution
+from executions.posting import post
+from executions.runtime import callbacks_sql
 from executions.tokens import Place, make_token, read_token
 from workflows.actions.base import ActionError
 from workflows.actions.pending import QUEUE
@@ -196,24 +196,7 @@ def _stands_at(execution: Execution, place: Place) -> bool:
 
 
 def _post(execution: Execution, place: Place, data: dict[str, Any]) -> None:
-    """Tell the execution; ready at once, but only if nobody owns the row."""
-    changes: dict[str, Any] = {"inbox_seq": execution.inbox_seq + 1}
-    now = clock.now()
-    if execution.owner_id is None:
-        changes["runnable_at"] = now
-        tell = partial(dispatch.ring, execution.queue)
-    else:
-        tell = partial(dispatch.wake, [execution.pk])
-    Execution.objects.filter(pk=execution.pk).update(**changes)
-    InboxMessage.objects.create(
-        execution=execution,
-        seq=changes["inbox_seq"],
-        kind=CALLBACK,
-        payload={"seq": place.seq, "attempt": place.attempt, "data": data},
-        actor=ACTOR.name,
-        created_at=now,
-    )
-    transaction.on_commit(tell, robust=True)
+    post(execution, place, data, kind=CALLBACK, actor=ACTOR.name, now=clock.now())
 
 
 def _check_json(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
 from autopilot.accounts import audit, security
 from autopilot.accounts.actors import Actor
@@ -41,12 +39,12 @@ from executions.models import (
     ApprovalDecision,
     ApprovalState,
     Execution,
-    InboxMessage,
     Kind,
 )
-from executions.runtime import dispatch
+from executions.posting import post
+from executions.tokens import Place
 from workflows.compiled import compiled_version
-from workflows.definition.redaction import Place
+from workflows.definition import redaction as hidden
 from workflows.definition.schemas import PayloadSchema
 
 MAX_COMMENT_CHARS = 4_000
@@ -119,7 +117,7 @@ def _hidden(approval: Approval, answer: Any, comment: str) -> _Said:
     veil = Veil(redaction)
     _learn(veil, approval)
 
-    def at(name: str) -> Place | None:
+    def at(name: str) -> hidden.Place | None:
         return place if place is None or place.is_here else place.below.get(name)
 
     return _Said(veil.conceal(answer, at("answer")), veil.conceal(comment, at("comment")))
@@ -283,26 +281,5 @@ def _settle(approval: Approval, decision: ApprovalDecision, own: _Said, now: dat
         "comment": own.comment,
         "missing": approval.missing,
     }
-    _post(approval, data, decision.by, now)
-
-
-def _post(approval: Approval, data: dict[str, Any], actor: str, now: datetime) -> None:
-    """One message for the execution; ready at once if nobody owns it."""
-    execution = approval.execution
-    raised: dict[str, Any] = {"inbox_seq": F("inbox_seq") + 1}
-    if execution.owner_id is None:
-        raised["runnable_at"] = now
-        tell = partial(dispatch.ring, execution.queue)
-    else:
-        tell = partial(dispatch.wake, [execution.pk])
-    Execution.objects.filter(pk=execution.pk).update(**raised)
-    InboxMessage.objects.create(
-        execution=execution,
-        seq=execution.inbox_seq + 1,
-        kind=DECISION,
-        payload={"seq": approval.seq, "attempt": approval.attempt, "data": data},
-        actor=actor,
-        created_at=now,
-    )
-    execution.inbox_seq += 1
-    transaction.on_commit(tell, robust=True)
+    place = Place(approval.execution_id, approval.seq, approval.attempt)
+    post(approval.execution, place, data, kind=DECISION, actor=decision.by, now=now)
