@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from psycopg2.errors import LockNotAvailable
 
 from autopilot.accounts.actors import Actor
 from autopilot.common import clock
@@ -46,6 +47,11 @@ def start_owed() -> int:
         except DomainError as error:
             _refuse(pk, _sentence(error))
             seen_to += 1
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            # Somebody counts its concurrency key in a transaction of their own; it stays owed.
+            log.warning("error_workflow.busy", error_start_id=pk)
         except DATABASE_ERRORS:
             raise
         except Exception as error:

@@ -129,28 +129,46 @@ def _settle_rows(rows: Sequence[Execution]) -> None:
             row.reason = Reason.QUEUED.value
 
 
-def hand_out(keys: Collection[str]) -> set[int]:
-    """Give the free slots of these keys to those who wait for them; answers who got one."""
+def hand_out(keys: Collection[str], *, waits: bool = True) -> set[int]:
+    """Give the free slots of these keys to those who wait for them; answers who got one.
+
+    waits: for whoever counts one of the keys right now, which may be a long transaction of
+    somebody's own; otherwise that key is left out.
+    """
     if not keys:
         return set()
     with transaction.atomic(), connection.cursor() as cursor:
-        _lock(cursor, sorted(keys))
-        cursor.execute(slots_sql.GRANT_AND_TELL, {"slots": sorted(keys)})
+        chosen = sorted(keys)
+        if waits:
+            _lock(cursor, chosen)
+        else:
+            cursor.execute(slots_sql.LOCK_FREE, {"slots": chosen})
+            chosen = [row[0] for row in cursor.fetchall()]
+        cursor.execute(slots_sql.GRANT_AND_TELL, {"slots": chosen})
         granted: dict[int, str] = dict(cursor.fetchall())
     for queue in sorted(set(granted.values())):
         dispatch.ring(queue)
     return set(granted)
 
 
-def make_room(keys: Collection[str]) -> int:
-    """Ask those to cancel whose place a newer one takes, where that one says `cancel_oldest`."""
+def make_room(keys: Collection[str], *, waits: bool = True) -> int:
+    """Ask those to cancel whose place a newer one takes, where that one says `cancel_oldest`.
+
+    waits: for the rows of those; otherwise the ones that somebody holds are left out.
+    """
     if not keys:
         return 0
-    with connection.cursor() as cursor:
-        cursor.execute(slots_sql.OUTDATED, {"slots": sorted(keys)})
-        outdated = [row[0] for row in cursor.fetchall()]
-    if outdated:
-        ask(ids=outdated, verb=Verb.CANCEL, actor=Actor.system("engine"), reason=OUTDATED_REASON)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(slots_sql.OUTDATED, {"slots": sorted(keys)})
+            outdated = [row[0] for row in cursor.fetchall()]
+        if outdated and not waits:
+            free = Execution.objects.select_for_update(no_key=True, skip_locked=True)
+            rows = free.filter(pk__in=outdated).order_by("pk")
+            outdated = list(rows.values_list("pk", flat=True))
+        if outdated:
+            engine = Actor.system("engine")
+            ask(ids=outdated, verb=Verb.CANCEL, actor=engine, reason=OUTDATED_REASON)
     return len(outdated)
 
 
@@ -158,13 +176,14 @@ def sweep(after: str = "", *, limit: int = 500) -> tuple[str, int]:
     """Do for keys that somebody waits for what whoever made room for them could not do.
 
     At most `limit` keys, from the one after `after` on; answers where to go on (empty: from the
-    start) and how many executions got a slot.
+    start) and how many executions got a slot. Waits for nobody: it is the clock's.
     """
     with connection.cursor() as cursor:
         cursor.execute(slots_sql.WAITED_FOR, {"after": after, "limit": limit})
         found = cursor.fetchall()
-    granted = hand_out([key for key, has_room, _ in found if has_room])
-    make_room([key for key, _, policy in found if policy == OnLimit.CANCEL_OLDEST])
+    granted = hand_out([key for key, has_room, _ in found if has_room], waits=False)
+    outdated = [key for key, _, policy in found if policy == OnLimit.CANCEL_OLDEST]
+    make_room(outdated, waits=False)
     if granted:
         log.info("slots.swept", executions=len(granted))
     return (found[-1][0] if len(found) == limit else ""), len(granted)

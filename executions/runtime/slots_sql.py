@@ -19,6 +19,12 @@ SELECT pg_advisory_xact_lock(number)
           FROM unnest(%(slots)s::text[]) AS key ORDER BY 1) AS x;
 """
 
+# The same without waiting: answers the keys whose locks were to be had.
+LOCK_FREE = """
+SELECT key FROM unnest(%(slots)s::text[]) AS key
+ WHERE pg_try_advisory_xact_lock(hashtextextended(key, 0))
+"""
+
 # As many of each key as there is room for, by priority, then age. The first in the line says how
 # many there are to look at; each goes by the limit of its own version.
 GRANT = f"""

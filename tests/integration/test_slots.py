@@ -11,10 +11,10 @@ import pytest
 from django.db import IntegrityError, connection, connections, transaction
 
 from autopilot.common import clock
-from executions import slots
+from executions import failing, slots
 from executions.bulk import start_many
 from executions.errors import ConcurrencyReached, StartInvalid
-from executions.models import Execution, StateTransition
+from executions.models import ErrorStart, Execution, InboxMessage, StateTransition
 from executions.runtime import slots_sql
 from executions.services import (
     cancel_execution,
@@ -353,6 +353,41 @@ def test_the_sweep_goes_on_where_it_stopped():
     after, first = slots.sweep("", limit=2)
     assert (after.endswith(":b"), first) == (True, 2)
     assert slots.sweep(after, limit=2) == ("", 1)
+
+
+def test_the_clock_waits_for_no_transaction_that_counts_a_key_or_holds_a_row(monkeypatch):
+    queued = limited(NAP)
+    for key in ("a", "b"):
+        started(queued, {"k": key})
+        started(queued, {"k": key})
+    Execution.objects.filter(slot_held=True).update(slot_held=False, runnable_at=None)
+    newest = limited(NAP, on_limit="cancel_oldest")
+    oldest, _ = started(newest, {"k": "c"}), started(newest, {"k": "c"})
+    InboxMessage.objects.all().delete()
+    hear = limited(on_limit="reject")
+    owed = ErrorStart.objects.create(execution=oldest, seq=1, workflow_slug=hear.slug)
+    monkeypatch.setattr(slots, "LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr(failing, "input_of", lambda failed: {"k": "d"})
+    other = connections["default"].copy()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        keys = [f"{queued.pk}:a", f"{hear.pk}:d"]
+        cursor.execute(slots_sql.LOCK, {"slots": keys})
+        cursor.execute(
+            "SELECT FROM executions_execution WHERE id = %s FOR NO KEY UPDATE", [oldest.pk]
+        )
+        with connection.cursor() as own:
+            own.execute("SET lock_timeout = '20ms'")
+        assert slots.sweep() == ("", 1)
+        assert failing.start_owed() == 0
+        cursor.execute("ROLLBACK")
+    other.close()
+    connection.close()
+    assert not InboxMessage.objects.exists()
+    assert slots.sweep() == ("", 1)
+    assert InboxMessage.objects.get().execution_id == oldest.pk
+    assert failing.start_owed() == 1
+    assert ErrorStart.objects.get(pk=owed.pk).status == "started"
 
 
 def test_why_says_what_it_waits_for():
