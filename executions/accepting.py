@@ -30,6 +30,7 @@ from workflows.models import Workflow
 MAX_KEY_CHARS = 200
 MAX_LABELS = 20
 MAX_LABEL_CHARS = 100
+PRIORITIES = tuple(Priority.values)
 
 
 class Started(NamedTuple):
@@ -219,7 +220,7 @@ def _check_options(
     def wrong(path: str, message: str) -> None:
         problems.append(Problem(path, "invalid", message))
 
-    if priority not in Priority.values:
+    if priority not in PRIORITIES:
         wrong("$.priority", "The priority is 0 (low), 1 (normal), 2 (high) or 3 (urgent).")
     if queue not in settings.AUTOPILOT_QUEUES:
         known = ", ".join(settings.AUTOPILOT_QUEUES)

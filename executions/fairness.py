@@ -22,8 +22,8 @@ APART = timedelta(microseconds=100)
 
 # The head of the line is this old before anybody is put into it anywhere but at its end. Whether
 # anything is switched off is asked along with it: each start wants to know both.
-_LOOK = """
-SELECT EXISTS (SELECT FROM executions_hold), (
+LOOK = """
+SELECT EXISTS (SELECT FROM executions_hold) AS has_holds, (
     SELECT greatest(head.runnable_at, (
                SELECT own.runnable_at FROM executions_execution own
                 WHERE own.owner_id IS NULL AND own.runnable_at IS NOT NULL
@@ -34,7 +34,7 @@ SELECT EXISTS (SELECT FROM executions_hold), (
              WHERE owner_id IS NULL AND runnable_at IS NOT NULL AND queue = %(queue)s
                AND priority = %(priority)s
              ORDER BY runnable_at LIMIT 1) AS head
-     WHERE head.runnable_at < now() - interval '1 second')
+     WHERE head.runnable_at < now() - interval '1 second') AS behind
 """
 
 # Workflow, queue, priority.
@@ -83,7 +83,7 @@ def _look(key: Key) -> Line:
     with connection.cursor() as cursor:
         known: dict[str, int | str]
         known = {"workflow": workflow, "queue": queue, "priority": priority}
-        cursor.execute(_LOOK, known)
+        cursor.execute(LOOK, known)
         has_holds, behind = cursor.fetchone()
     return Line(behind, has_holds)
 

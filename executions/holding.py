@@ -153,7 +153,7 @@ def _end(hold: Hold, actor: Actor) -> None:
 def refuse_start(*, workflow: Workflow, queue: str) -> None:
     """Raises WorkflowPaused or QueuePaused if the one or the other takes no new starts now.
 
-    Who starts a single execution knows from `fairness.look` whether this has to be asked at all.
+    Who starts a single execution knows from `Line.has_holds` whether this has to be asked at all.
     """
     holds = live_holds(clock.now()).filter(mode=Hold.Mode.STARTS)
     for hold in holds.filter(Q(workflow=workflow) | Q(queue=queue)):

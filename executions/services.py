@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
@@ -18,14 +19,16 @@ from executions.asking import MAX_REASON_CHARS, ask
 from executions.engine.events import Verb
 from executions.engine.states import Reason
 from executions.errors import ExecutionNotFound
-from executions.fairness import Line, get_in, look
+from executions.fairness import get_in
 from executions.holding import refuse_start
+from executions.inserting import insert_started
 from executions.models import Execution, Priority
 from executions.noting import transition_of
 from executions.reads import pending_of
 from executions.rerunning import rerun_execution
 from executions.runtime import dispatch
-from executions.slots import insert_with_slot, note_slot, settle_later
+from executions.slots import counts_at_once, insert_with_slot, note_slot, settle_later
+from executions.standing import standing_of
 from workflows.models import Workflow
 from workflows.services import resolve_version
 
@@ -72,32 +75,35 @@ def start_execution(
     earlier = earlier_of(execution)
     if earlier is not None:
         return Started(earlier, created=False)
-    line = look(execution)
+    line, live = standing_of(execution)
     if line.has_holds:
         refuse_start(workflow=workflow, queue=execution.queue)
     if starter is not None:
         execution.started_by_execution_id = starter.pk
         execution.started_by_id, execution.is_test = starter.started_by_id, starter.is_test
-    execution.version = resolve_version(workflow=workflow, version=version)
+    if version is not None or live is None:
+        live = resolve_version(workflow=workflow, version=version)
+    execution.version = live
     note_slot(execution, check_input(execution))
-    return _accept(execution, actor, line)
+    get_in(execution, line)
+    return _accept(execution, actor)
 
 
-def _accept(execution: Execution, actor: Actor, line: Line) -> Started:
+def _accept(execution: Execution, actor: Actor) -> Started:
     """Insert the execution with all that goes with it, unless its key has been used before."""
-    with transaction.atomic():
-        get_in(execution, line)
-        earlier = insert_with_slot(execution)
+    first = transition_of(execution, source="", actor=actor, now=execution.created_at)
+    entry = audit.entry_of(
+        actor=actor,
+        action="execution.started",
+        target=execution,
+        after={"workflow": execution.workflow.slug, "version": execution.version.version},
+    )
+    # One statement is a transaction; inside of somebody's it must not spoil theirs if it fails.
+    is_alone = not (counts_at_once(execution) or connection.in_atomic_block)
+    with nullcontext() if is_alone else transaction.atomic():
+        earlier = insert_with_slot(execution, partial(insert_started, first=first, entry=entry))
         if earlier is not None:
             return Started(earlier, created=False)
-        first = transition_of(execution, source="", actor=actor, now=execution.created_at)
-        first.save(force_insert=True)
-        audit.record(
-            actor=actor,
-            action="execution.started",
-            target=execution,
-            after={"workflow": execution.workflow.slug, "version": execution.version.version},
-        )
         if execution.reason == Reason.QUEUED:
             transaction.on_commit(partial(dispatch.ring, execution.queue), robust=True)
         settle_later([execution])

@@ -5,7 +5,7 @@ What happens to slots while executions run is the ledger's: `runtime/slots_sql.p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,17 +60,18 @@ def note_slot(row: Execution, veil: Veil) -> None:
         row.runnable_at = None
 
 
+def counts_at_once(row: Execution) -> bool:
+    """Whether it gets its slot as it is accepted, or is refused."""
+    return row.slot_policy == OnLimit.REJECT and row.reason == Reason.QUEUED
+
+
 def take_or_refuse(rows: Sequence[Execution]) -> dict[int, ConcurrencyReached]:
     """Give slots to those that don't want to wait for one; answers who gets none, by place.
 
     Before they are inserted and in the same transaction: the lock that is taken here keeps
     everybody else from counting until that has ended. No row of an execution is waited for.
     """
-    places = [
-        (place, row)
-        for place, row in enumerate(rows)
-        if row.slot_policy == OnLimit.REJECT and row.reason == Reason.QUEUED
-    ]
+    places = [(place, row) for place, row in enumerate(rows) if counts_at_once(row)]
     if not places:
         return {}
     keys = sorted({row.slot_key for _, row in places})
@@ -88,13 +89,17 @@ def take_or_refuse(rows: Sequence[Execution]) -> dict[int, ConcurrencyReached]:
     return refused
 
 
-def insert_with_slot(row: Execution) -> Execution | None:
+def insert_with_slot(
+    row: Execution, insert: Callable[[Execution], Execution | None] = insert_once
+) -> Execution | None:
     """Insert the row, which may need a slot at once; answers the one that was first if two
-    requests came with one key at once. Raises ConcurrencyReached.
+    requests came with one key at once. In a transaction if `counts_at_once`.
+
+    insert: how; it answers the one that was first, too. Raises ConcurrencyReached.
     """
     refused = take_or_refuse([row])
     if not refused:
-        return insert_once(row)
+        return insert(row)
     # Under the lock of its key, so the other one of two with one idempotency key is known now.
     earlier = earlier_of(row)
     if earlier is None:

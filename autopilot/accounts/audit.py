@@ -51,6 +51,21 @@ def _entry(
 ) -> AuditEntry:
     if target.pk is None:
         raise ValueError(f"{action}: an unsaved {target._meta.label} cannot be audited")
+    return entry_of(actor=actor, action=action, target=target, before=before, after=after)
+
+
+def entry_of(
+    *,
+    actor: Actor,
+    action: str,
+    target: models.Model,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """The row that `record` would save, for whoever writes it in one statement with its target.
+
+    Of a target that is not saved, its id and name are theirs to fill in.
+    """
     return AuditEntry(
         actor_kind=actor.kind,
         actor_id="" if actor.id is None else str(actor.id),

@@ -65,12 +65,16 @@ def ring(queue: str) -> None:
         return
     try:
         redis = client()
-        bells = Queue(queue, connection=redis, serializer=JSONSerializer)
-        if redis.llen(bells.key) < ENOUGH_BELLS:
+        # Drains that run hear it first; whether a job is needed is asked in the same round trip.
+        pipe = redis.pipeline(transaction=False)
+        pipe.publish(bell_channel(), queue)
+        pipe.llen(f"{Queue.redis_queue_namespace_prefix}{queue}")
+        _, waiting = pipe.execute()
+        if waiting < ENOUGH_BELLS:
+            bells = Queue(queue, connection=redis, serializer=JSONSerializer)
             bells.enqueue_call(
                 JOB, args=(queue,), timeout=-1, result_ttl=0, failure_ttl=FAILURE_TTL_SECONDS
             )
-        redis.publish(bell_channel(), queue)
     except (RedisError, OSError) as error:
         _be_silent(error)
 

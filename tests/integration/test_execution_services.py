@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from rq import Queue
 from rq.serializers import JSONSerializer
 
@@ -22,6 +22,7 @@ from executions.errors import (
     StartInvalid,
     TransitionRefused,
 )
+from executions.hidden.veil import Veil
 from executions.models import Execution, InboxMessage, StateTransition, StepExecution
 from executions.runtime import dispatch
 from executions.services import (
@@ -78,6 +79,37 @@ def test_a_start_that_is_rolled_back_leaves_nothing_and_rings_no_bell(workflow, 
         transaction.set_rollback(True)
     assert Execution.objects.count() == 0
     assert redis_client.llen("rq:queue:default") == 0
+
+
+def test_a_start_runs_what_was_published_a_moment_ago(workflow):
+    first = started(workflow)
+    draft = create_version(
+        actor=SYSTEM,
+        workflow=workflow,
+        document={"name": "Test", "steps": [{"id": "b", "name": "b", **NOOP}]},
+    )
+    assert started(workflow).version_id == first.version_id
+    publish_version(actor=SYSTEM, version=draft)
+    second = started(workflow)
+    assert second.version_id == draft.pk
+    assert second.version.definition["steps"][0]["id"] == "b"
+
+
+def test_a_start_that_the_database_refuses_spoils_no_transaction_around_it(workflow, monkeypatch):
+    with transaction.atomic():
+        with monkeypatch.context() as patch:
+            patch.setattr("executions.services.check_input", _with_unknown_priority)
+            with pytest.raises(IntegrityError):
+                start_execution(workflow=workflow, actor=SYSTEM)
+        started(workflow)
+    assert Execution.objects.count() == 1
+    assert StateTransition.objects.count() == 1
+    assert AuditEntry.objects.filter(action="execution.started").count() == 1
+
+
+def _with_unknown_priority(row):
+    row.priority = 7
+    return Veil()
 
 
 def test_a_start_answers_normally_while_redis_is_away(workflow, settings, monkeypatch):

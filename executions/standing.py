@@ -1,0 +1,40 @@
+"""What a start has to know of how things stand, in one question to the database."""
+
+from __future__ import annotations
+
+from django.db import DEFAULT_DB_ALIAS, connection
+
+from executions.fairness import LOOK, Line
+from executions.models import Execution
+from workflows.models import Workflow, WorkflowVersion
+from workflows.versioning.states import VersionState
+
+_STANDING = f"""
+SELECT line.has_holds, line.behind, live.id, live.version
+  FROM ({LOOK}) AS line
+  LEFT JOIN (SELECT id, version FROM workflows_workflowversion
+              WHERE workflow_id = %(workflow)s AND state = 'published'
+              ORDER BY major DESC, minor DESC, patch DESC LIMIT 1) AS live ON true
+"""  # noqa: S608 - constant
+
+
+def standing_of(row: Execution) -> tuple[Line, WorkflowVersion | None]:
+    """The line that an execution which is not saved would get into, and the live version.
+
+    That is the highest published one, with its number only: what else it has is read when it is
+    asked for. None if nothing is published.
+    """
+    known: dict[str, int | str]
+    known = {"workflow": row.workflow_id, "queue": row.queue, "priority": row.priority}
+    with connection.cursor() as cursor:
+        cursor.execute(_STANDING, known)
+        has_holds, behind, pk, number = cursor.fetchone()
+    return Line(behind, has_holds), _version(row.workflow, pk, number) if pk else None
+
+
+def _version(workflow: Workflow, pk: int, number: str) -> WorkflowVersion:
+    names = ["id", "workflow_id", "version", "state"]
+    values = [pk, workflow.pk, number, VersionState.PUBLISHED.value]
+    version = WorkflowVersion.from_db(DEFAULT_DB_ALIAS, names, values)
+    version.workflow = workflow
+    return version
