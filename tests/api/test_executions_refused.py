@@ -464,8 +464,8 @@ def test_an_unknown_filter_names_the_known_ones(api: APIClient):
     assert message == (
         'There is no filter "stat". Did you mean "state"? Known here: correlation_id, '
         "created_after, created_before, cursor, ended_after, ended_before, error_code, label, "
-        "page_size, parent, reason, search, started_after, started_before, state, version, "
-        "workflow."
+        "page_size, parent, reason, search, started_after, started_before, "
+        "started_by_execution, state, version, workflow."
     )
     execution = ExecutionFactory.create()
     for path in ("steps", "transitions", "logs"):

@@ -56,9 +56,9 @@ BAD_DOCUMENTS: list[tuple[str, Any, list[tuple[str, str]]]] = [
         [("$.steps[0].type", "step.type_unknown")],
     ),
     (
-        "a type that can't run yet",
-        document(steps=[{"name": "Ask", "type": "workflow", "config": {"workflow": "x"}}]),
-        [("$.steps[0].type", "not_supported_yet")],
+        "a name that can't be used yet",
+        document(steps=[step(config={"action": "noop", "with": {"key": "{{ secrets.KEY }}"}})]),
+        [("$.steps[0].config.with.key", "not_supported_yet")],
     ),
     (
         "an unknown action",
