@@ -116,6 +116,12 @@ UNFOLD: dict[str, Any] = {
                         "executions_hold_changelist",
                         "monitoring.view_monitoring",
                     ),
+                    _item(
+                        "Limits of calls",
+                        "speed",
+                        "executions_actionlimit_changelist",
+                        "executions.view_execution",
+                    ),
                 ],
             },
             {

@@ -28,6 +28,7 @@ from executions.console.detail import (
     step_context,
 )
 from executions.console.items import Items, read_items, shown_input
+from executions.console.limits import LimitAdmin
 from executions.console.lists import FIELDS, MOVING, SPANS, Asked, count_late, late_words, read_page
 from executions.console.passes import pass_of, passes_of
 from executions.console.rerunning import RerunPage
@@ -39,7 +40,7 @@ from executions.console.undoing import calls_of
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import FINAL, State
 from executions.events import records
-from executions.models import Approval, Execution, Hold, Signal, StepExecution
+from executions.models import ActionLimit, Approval, Execution, Hold, Signal, StepExecution
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
 from executions.reads import error_start_of, failure_of, state_counts
@@ -57,6 +58,7 @@ panels.register(ExecutionsOfWorkflows)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(Signal, SignalAdmin)
 admin.site.register(Hold, HoldAdmin)
+admin.site.register(ActionLimit, LimitAdmin)
 
 
 @admin.register(Execution)

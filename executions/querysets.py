@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Self
 
+from django.apps import apps
 from django.db import models
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
@@ -12,6 +14,16 @@ from django.db.models.expressions import RawSQL
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from executions.engine.signals import SignalState
+from executions.engine.states import State
+
+
+def waits_for_slot() -> Q:
+    """Blocked until somebody hands it a slot; the SQL of `runtime/slots_sql.py` says the same."""
+    return (
+        ~Q(slot_key="")
+        & Q(slot_held=False, owner__isnull=True, runnable_at__isnull=True)
+        & Q(state__in=[State.INITIALIZED.value, State.RESUMED.value])
+    )
 
 
 class ExecutionQuerySet(models.QuerySet[Any]):
@@ -28,6 +40,17 @@ class ExecutionQuerySet(models.QuerySet[Any]):
     def visible_to(self, actor: Actor) -> Self:
         """Those the actor may see; none without the permission."""
         return self if actor.may(Permission.EXECUTION_VIEW) else self.none()
+
+    def with_slot(self, key: str, workflows: Iterable[str] | None = None) -> Self:
+        """Those that have a slot of the concurrency key, or wait for one; of these workflows only.
+
+        key: as the definition's expression gave it. workflows: slugs; None = of all.
+        """
+        known = apps.get_model("workflows", "Workflow")._default_manager.all()
+        if workflows is not None:
+            known = known.filter(slug__in=list(workflows))
+        keys = [f"{pk}:{key}" for pk in known.values_list("pk", flat=True)]
+        return self.filter(Q(slot_held=True) | waits_for_slot(), slot_key__in=keys)
 
     def search(self, text: str) -> Self:
         """By id, workflow, correlation id, error code."""

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from executions.console.keys import keys_of
 from executions.console.switches import MODE_WORDS, hold_of
 from executions.holding import live_holds
 from executions.models import Execution, Hold
@@ -95,7 +96,11 @@ class ExecutionsOfWorkflows:
         rows = Execution.objects.roots().filter(workflow=workflow).select_related("version")
         latest = rows.defer("input", "output", "variables").order_by("-pk")[:SHOWN]
         context = {"rows": list(latest), "slug": workflow.slug}
-        return [*self._notices(request, workflow), Panel("executions/latest.html", context)]
+        panels = [*self._notices(request, workflow), Panel("executions/latest.html", context)]
+        keys = keys_of(workflow)
+        if keys.shown:
+            panels.append(Panel("executions/keys.html", {"keys": keys}))
+        return panels
 
     def _notices(self, request: HttpRequest, workflow: Workflow) -> Sequence[Panel]:
         hold = hold_of(workflow)

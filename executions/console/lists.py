@@ -44,6 +44,7 @@ class Asked:
     span: str = ""
     label: str = ""
     error: str = ""
+    slot: str = ""
     only: str = ""
 
     @classmethod
@@ -72,10 +73,13 @@ class Asked:
             value = getattr(self, name)
             if value:
                 rows = narrow(rows, value, now)
-        return rows
+        return rows.with_slot(self.slot, self._slugs()) if self.slot else rows
+
+    def _slugs(self) -> list[str] | None:
+        return [self.workflow] if self.workflow else None
 
 
-FIELDS = ("q", "state", "workflow", "span", "label", "error", "only")
+FIELDS = ("q", "state", "workflow", "span", "label", "error", "slot", "only")
 
 
 def _search(rows: ExecutionQuerySet, text: str, now: datetime) -> ExecutionQuerySet:

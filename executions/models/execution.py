@@ -12,7 +12,7 @@ from django_fsm import FSMField, transition
 
 from executions.engine.states import ENDED, TRANSITIONS, State
 from executions.models.fields import SealedJSONField
-from executions.querysets import ExecutionQuerySet
+from executions.querysets import ExecutionQuerySet, waits_for_slot
 from workflows.models import Workflow, WorkflowVersion
 
 
@@ -36,12 +36,7 @@ class Kind(models.TextChoices):
 
 STATE_VALUES = [state.value for state in State]
 ENDED_VALUES = sorted(state.value for state in ENDED)
-# Blocked until somebody hands it a slot; the SQL of `runtime/slots_sql.py` says the same.
-WAITS_FOR_SLOT = (
-    ~Q(slot_key="")
-    & Q(slot_held=False, owner__isnull=True, runnable_at__isnull=True)
-    & Q(state__in=[State.INITIALIZED.value, State.RESUMED.value])
-)
+WAITS_FOR_SLOT = waits_for_slot()
 
 
 def _verb(action: str) -> Callable[..., None]:
