@@ -14,7 +14,8 @@ from executions.engine import errors
 from tests.architecture.test_documented_settings import FOR_COMPOSE, NOT_A_SETTING, read_names
 from workflows.definition.expressions.library import FUNCTIONS
 from workflows.definition.expressions.texts import TEXT_METHODS
-from workflows.definition.runnable import NOT_RUNNABLE
+from workflows.definition.fields import StepType
+from workflows.definition.runnable import NAMES_NOT_USABLE
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 # What comes from elsewhere has rules of its own.
@@ -102,11 +103,11 @@ def test_the_readme_has_every_setting_and_no_other() -> None:
 def test_the_language_says_what_cannot_run_yet() -> None:
     text = (PROJECT / "docs/language.md").read_text()
     manual, not_yet = text.split("## Described, not running yet", 1)
-    assert {
-        row.name for row in NOT_RUNNABLE if f"`{row.name.split('.')[-1]}`" not in not_yet
-    } == set()
-    types = {row.name for row in NOT_RUNNABLE if row.place == "step type"}
-    assert {name for name in types if f"\n### {name}" in manual} == set()
+    assert {name for name in NAMES_NOT_USABLE if f"`{name}`" not in not_yet} == set()
+    described = set(
+        re.findall(r"[a-z]+", " ".join(re.findall(r"^### (.+)$", manual, re.MULTILINE)))
+    )
+    assert {each.value for each in StepType} - described == set()
 
 
 def test_the_language_names_every_function_method_and_error() -> None:

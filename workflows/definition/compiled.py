@@ -77,16 +77,13 @@ class DefinitionError(DomainError):
     status: ClassVar[int] = 400
 
 
-def compile_definition(
-    document: dict[str, Any], *, ignore_unsupported: bool = False
-) -> CompiledDefinition:
+def compile_definition(document: dict[str, Any]) -> CompiledDefinition:
     """Make a document ready to run.
 
     Everything that `validate_definition` checks without a catalog of actions is checked again.
-    ignore_unsupported: let pass what has a compiled form, although this release cannot run it.
     Raises DefinitionError, whose details are the problems, when the document has any.
     """
-    problems = check_definition(document, catalog=None, ignore_unsupported=ignore_unsupported)
+    problems = check_definition(document, catalog=None)
     if problems:
         raise DefinitionError(details=problems)
     return build(document)

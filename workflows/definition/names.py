@@ -12,7 +12,7 @@ from workflows.definition.formulas import Formula, document_formulas, step_formu
 from workflows.definition.outline import Outline, Scope
 from workflows.definition.paths import did_you_mean, quote
 from workflows.definition.runnable import CODE as NOT_SUPPORTED_YET
-from workflows.definition.runnable import name_not_runnable
+from workflows.definition.runnable import name_not_usable
 from workflows.definition.templates import compile_template
 from workflows.definition.visibility import Visibility, execution_of
 
@@ -75,7 +75,7 @@ class NameChecker:
             message = check(formula, reference, optional)
             if message:
                 return Problem(formula.path, _CODES[root], message)
-            not_yet = name_not_runnable(root)
+            not_yet = name_not_usable(root)
             return Problem(formula.path, NOT_SUPPORTED_YET, not_yet) if not_yet else None
         if self._can_have_caught(formula, root):
             return None

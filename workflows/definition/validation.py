@@ -19,7 +19,6 @@ from workflows.definition.outline import MAX_SCOPE_DEPTH, Outline, read_outline
 from workflows.definition.paths import join
 from workflows.definition.placement import find_placement_problems
 from workflows.definition.redaction import find_redact_problems
-from workflows.definition.runnable import find_not_runnable
 from workflows.definition.schema_checks import check_schema
 from workflows.definition.schemas import kind_of
 from workflows.definition.shape import find_shape_problems
@@ -34,21 +33,15 @@ def validate_definition(document: object, *, catalog: ActionCatalog) -> list[Pro
     """What is wrong with a definition; empty when it may be saved and run.
 
     Never raises for any document. Findings come in a stable order: text and numbers that cannot
-    be stored, shape, flow, expressions, literals and where fields stand, actions, schemas, what
-    this release cannot run.
+    be stored, shape, flow, expressions, literals and where fields stand, actions, schemas.
     At most 200 are returned, with a last one (`definition.more`) that says so. A document that is
     no object, or outside the bounds of size or nesting, gets that finding alone.
     """
     return check_definition(document, catalog=catalog)
 
 
-def check_definition(
-    document: object, *, catalog: ActionCatalog | None, ignore_unsupported: bool = False
-) -> list[Problem]:
-    """`validate_definition`, or all of it that needs no registered actions.
-
-    ignore_unsupported: let pass what has a compiled form, although this release cannot run it.
-    """
+def check_definition(document: object, *, catalog: ActionCatalog | None) -> list[Problem]:
+    """`validate_definition`, or all of it that needs no registered actions."""
     if not isinstance(document, dict):
         return [Problem("$", "definition.no_object", _no_object(document))]
     if exceeds_bytes(document, MAX_DOCUMENT_BYTES):
@@ -62,11 +55,7 @@ def check_definition(
     bounds = list(_bound_problems(document, outline))
     if bounds:
         return unstorable + bounds
-    findings = chain(
-        _findings(document, outline, catalog),
-        find_not_runnable(document, outline, ignore_compiled=ignore_unsupported),
-    )
-    return _first_of_each(unstorable, findings)
+    return _first_of_each(unstorable, _findings(document, outline, catalog))
 
 
 def _no_object(document: object) -> str:

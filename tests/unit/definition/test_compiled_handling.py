@@ -24,7 +24,7 @@ NOW = datetime(2030, 1, 31, tzinfo=UTC)
 
 
 def compiled(*steps: dict[str, Any], **fields: Any) -> CompiledDefinition:
-    return compile_definition(document(*steps, **fields), ignore_unsupported=True)
+    return compile_definition(document(*steps, **fields))
 
 
 def step_of(step: dict[str, Any], **fields: Any) -> CompiledStep:

@@ -12,7 +12,7 @@ from autopilot.common.problems import Problem
 from tests.unit.definition.catalogs import CATALOG, document, noop
 from workflows.definition.compiled import compile_definition, content_hash, normalize_definition
 from workflows.definition.graph import to_graph
-from workflows.definition.validation import check_definition, validate_definition
+from workflows.definition.validation import validate_definition
 
 KEYS = [
     "name",
@@ -188,25 +188,14 @@ def check(doc: object) -> None:
         problem.message.encode("utf-8")
     if not isinstance(doc, dict):
         return
-    if all(problem.code == "not_supported_yet" for problem in problems):
-        check_unsupported(doc)
     if not problems:
         compiled = compile_definition(doc)
+        assert {step.scope for step in compiled.steps.values()} == set(compiled.scopes)
+        inside = [id_ for scope in compiled.scopes.values() for id_ in scope.step_ids]
+        assert sorted(inside) == sorted(compiled.steps)
         normal = normalize_definition(doc)
         assert compile_definition(normal).scope == compiled.scope
         assert content_hash(normal) == content_hash(normalize_definition(normal))
-
-
-def check_unsupported(doc: dict[str, Any]) -> None:
-    """What is only refused because it cannot run yet compiles, or is refused for that alone."""
-    remaining = check_definition(doc, catalog=None, ignore_unsupported=True)
-    if remaining:
-        assert {problem.code for problem in remaining} == {"not_supported_yet"}
-        return
-    compiled = compile_definition(doc, ignore_unsupported=True)
-    assert {step.scope for step in compiled.steps.values()} == set(compiled.scopes)
-    inside = [id_ for scope in compiled.scopes.values() for id_ in scope.step_ids]
-    assert sorted(inside) == sorted(compiled.steps)
 
 
 @settings(max_examples=300, deadline=None)

@@ -30,9 +30,7 @@ NOOP = {"type": "action", "config": {"action": "noop"}}
 
 def snapshot_of(steps: list[dict[str, Any]], data: Any = None, **document: Any) -> Snapshot:
     named = [{"name": each.get("id", "step"), **each} for each in steps]
-    definition = compile_definition(
-        {"name": "Test", "steps": named, **document}, ignore_unsupported=True
-    )
+    definition = compile_definition({"name": "Test", "steps": named, **document})
     return Snapshot(1, definition, "test", "1.0.0", State.INITIALIZED, data or {})
 
 
