@@ -316,6 +316,12 @@ def extend_deadlines(snapshot: Snapshot, pause: timedelta) -> None:
 def complete(working: Working, output: Payload | None, now: datetime) -> None:
     """The document's scope is over: work out the result and hold it to its schema."""
     snapshot = working.snapshot
+    if snapshot.state in (State.PAUSED, State.RESUMED):
+        # News that came in a pause have led to the end, which comes once somebody goes on.
+        assert output is None
+        assert snapshot.position is not None
+        working.move(snapshot.position.at(Phase.RESULT))
+        return
     try:
         payload = output if output is not None else _result(snapshot, now)
         if snapshot.outer is None:

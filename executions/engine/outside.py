@@ -88,7 +88,7 @@ def settle(working: Working, outcome: steps.Outcome, now: datetime) -> None:
 def note_closed(working: Working, before: Snapshot) -> None:
     """Close the wait that was open before this plan, if it is over; its way there is no matter."""
     open_before = _open(before)
-    if open_before is None or open_before == _open(working.snapshot):
+    if working.closing is None or open_before is None or open_before == _open(working.snapshot):
         return
     step_id, seq, attempt = open_before
     kind = KINDS[type(before.definition.steps[step_id].config)]

@@ -25,6 +25,8 @@ def retry(working: Working, now: datetime) -> None:
     anew. A step's children that succeeded are kept.
     """
     snapshot = working.snapshot
+    # What it waited for where it failed was closed then.
+    working.closing = None
     if snapshot.definition.timeout is not None and snapshot.outer is None:
         snapshot.deadline = now + snapshot.definition.timeout
     position, frames = snapshot.position, snapshot.frames

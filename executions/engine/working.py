@@ -27,8 +27,8 @@ class Working:
         self.commands: list[Command] = []
         # Where what is failing now began to fail, while that goes up through the groups around it.
         self.origin: tuple[Position, tuple[Frame, ...]] | None = None
-        # If a wait for news from outside ends, why.
-        self.closing = Closing.ABANDONED
+        # If a wait for news from outside ends, why; None: it has been closed before.
+        self.closing: Closing | None = Closing.ABANDONED
 
     def add(self, command: Command) -> None:
         self.commands.append(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,15 @@ from executions.engine.events import Asked, Claimed, Delivered, Verb
 from executions.engine.planner import Plan
 from executions.engine.snapshot import Phase
 from executions.engine.states import State
-from tests.unit.engine.test_planner import NOOP, NOW, drive, only, snapshot_of
+from tests.unit.engine.test_planner import (
+    NOOP,
+    NOW,
+    drive,
+    only,
+    recorded,
+    snapshot_of,
+    transitions,
+)
 
 LATER = NOW + timedelta(hours=1)
 BY_ANNA = {"by": "anna", "at": "2030-01-01T00:00:00+00:00", "approved": True}
@@ -190,3 +199,26 @@ def test_what_is_decided_while_paused_counts_when_it_goes_on() -> None:
     assert planned.after.state is State.PAUSED
     assert only(planned, RecordStep).state == "completed"
     assert only(planned, Close).outcome == "delivered"
+
+
+def test_a_rejection_in_a_pause_that_leads_to_the_end_ends_it_once_somebody_goes_on() -> None:
+    """A paused execution can't be completed."""
+    catch = [{"errors": ["approval.rejected"], "next": "end"}]
+    before = {"id": "a", "type": "transform", "config": {"output": 1}}
+    asked = drive(snapshot_of([before, ask(catch=catch)]), Claimed())
+    no = Delivered("decision", 2, 1, said(NO).data, "anna")
+    paused = drive(asked.after, Asked(Verb.PAUSE, "ada"), no)
+    assert (paused.after.state, recorded(paused)) == (State.PAUSED, [("ask", "failed")])
+    assert only(paused, Close).outcome == "delivered"
+    resumed = drive(paused.after, Asked(Verb.RESUME, "ada"))
+    assert only(resumed, Finish).output.value == 1
+    assert transitions(resumed)[-1] == ("running", "completed", "done")
+
+
+def test_a_retry_does_not_close_once_more_what_the_failure_has_closed() -> None:
+    failed = drive(waiting().after, said(NO))
+    assert (failed.after.state, only(failed, Close).outcome) == (State.FAILED, "delivered")
+    taken_up = replace(failed.after, state=State.RESUMED)
+    again = drive(taken_up, Asked(Verb.RETRY, "ada"))
+    assert not [each for each in again.commands if isinstance(each, Close)]
+    assert only(drive(again.after, Claimed()), Open).attempt == 2
