@@ -126,8 +126,6 @@ def _enter_group(working: Working, position: Position, now: datetime) -> None:
     floor = working.snapshot.entered
     frame = Frame(position.at(Phase.INSIDE), floor=floor, deadline=deadline)
     working.snapshot.frames = (*working.snapshot.frames, frame)
-    # What the group comes to is what its own steps have made.
-    working.snapshot.last_output = None
     enter(working, _first(step.config.scope), now)
 
 

@@ -165,7 +165,8 @@ class Snapshot:
     steps: Mapping[str, StepFact] = field(default_factory=dict)
     position: Position | None = None
     entered: int = 0  # steps entered so far; the limit counts these
-    last_output: Any = None  # of the last action or transform that completed
+    # Of each level of groups the step that completed last, by its number: the later, the lower.
+    outputs: tuple[tuple[int, Any], ...] = ()
     frames: tuple[Frame, ...] = ()  # the groups it is inside of, the outermost first
     caught: Mapping[str, Any] | None = None  # the error that a catch has led here with
     names: Mapping[str, Any] = field(default_factory=dict)  # bound by catches and maps
@@ -188,6 +189,17 @@ class Snapshot:
     @property
     def scope(self) -> CompiledScope:
         return self.definition.scopes[self.scope_id]
+
+    @property
+    def last_output(self) -> Any:
+        """Of the step that completed last in the group it is inside of, or in all of it."""
+        floor = self.frames[-1].floor if self.frames else 0
+        return next((value for seq, value in reversed(self.outputs) if seq > floor), None)
+
+    def note_output(self, seq: int, value: Any) -> None:
+        """A step has completed with data: what has a lower number came before it."""
+        kept = tuple(each for each in self.outputs if each[0] > seq)
+        self.outputs = (*kept, (seq, value))
 
 
 class StepsView(Mapping[str, Any]):

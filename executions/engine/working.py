@@ -67,7 +67,7 @@ class Working:
             StepFact(command.state, command.output.value, error, command.attempt),
         )
         if is_output and command.state is StepState.COMPLETED:
-            self.snapshot.last_output = command.output.value
+            self.snapshot.note_output(command.seq, command.output.value)
 
     def set_variables(self, command: SetVariables) -> None:
         self.commands.append(command)

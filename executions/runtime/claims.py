@@ -345,11 +345,8 @@ def _load_steps(claims: list[Claim]) -> None:
     for claim in claims:
         snapshot = claim.snapshot
         snapshot.steps, outputs = loaded[claim.snapshot_id]
-        # Inside a group only what its own steps have made counts.
-        floor = snapshot.frames[-1].floor if snapshot.frames else 0
-        inside = [(row_id, value) for row_id, seq, value in outputs if seq > floor]
-        if inside:
-            snapshot.last_output = max(inside, key=lambda each: each[0])[1]
+        for _, seq, value in sorted(outputs, key=lambda each: each[0]):
+            snapshot.note_output(seq, value)
 
 
 def _load_outers(rows: list[Row], claims: list[Claim], outers: Outers) -> None:

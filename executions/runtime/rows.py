@@ -18,7 +18,8 @@ DATA_STEPS = frozenset(
 )
 
 # The latest fact of each step, and (row id, seq, output) of every step whose output may be the
-# result: the row written last, for a group ends after the steps in it that have higher numbers.
+# result, also if it came by again and failed: rows are in the order in which they ended, for a
+# group ends after the steps in it that have higher numbers.
 Loaded = tuple[dict[str, StepFact], list[tuple[int, int, Any]]]
 
 
@@ -54,7 +55,8 @@ def load_steps(veils: Mapping[int, Veil]) -> dict[int, Loaded]:
             facts, outputs = loaded[pk]
             load = veils[pk].load
             value = load(output)
-            facts[step_id] = StepFact(StepState(state), value, load(error), attempt)
+            if step_id not in facts:
+                facts[step_id] = StepFact(StepState(state), value, load(error), attempt)
             if kind in DATA_STEPS and state == StepState.COMPLETED:
                 outputs.append((row_id, seq, value))
     return loaded

@@ -154,12 +154,15 @@ suspects AS (
        FOR NO KEY UPDATE SKIP LOCKED)
 {_TAKE.format(source="SELECT id FROM suspects")}{_RETURNING}"""  # noqa: S608 - constant
 
-# The latest result of every step, for executions that were under way already.
+# The latest result of every step, for executions that were under way already, and the one before
+# it that it completed with, if it has not completed since. The latest of a step comes first.
 LOAD_STEPS = """
-SELECT DISTINCT ON (execution_id, step_id)
-       execution_id, step_id, id, seq, type, state, output, error, attempt
-  FROM executions_stepexecution
- WHERE execution_id = ANY(%(ids)s) AND type <> 'compensation'
+SELECT execution_id, step_id, id, seq, type, state, output, error, attempt
+  FROM (SELECT DISTINCT ON (execution_id, step_id, state = 'completed')
+               execution_id, step_id, id, seq, type, state, output, error, attempt
+          FROM executions_stepexecution
+         WHERE execution_id = ANY(%(ids)s) AND type <> 'compensation'
+         ORDER BY execution_id, step_id, state = 'completed', seq DESC, attempt DESC) latest
  ORDER BY execution_id, step_id, seq DESC, attempt DESC
 """
 
@@ -171,7 +174,8 @@ SELECT m.execution_id, m.seq, m.kind, m.payload, m.actor
  ORDER BY m.execution_id, m.seq
 """
 
-# Ownership given back before the work is done. `untouched`: the call that was to come never began;
+# Ownership given back before the work is done. `untouched`: the call that was to come never began.
+# A further attempt goes on right before it: whether to take the step (`when`) was asked once.
 # `refund`: 1 if the claim was no sign of trouble, 0 if it is to count against the execution.
 RELEASE = """
 WITH mine AS (
@@ -186,7 +190,8 @@ UPDATE executions_execution e
    SET owner_id = NULL,
        runnable_at = now(),
        claims = greatest(e.claims - mine.refund, 0),
-       current_phase = CASE WHEN mine.untouched AND e.current_phase = 'call' THEN 'enter'
+       current_phase = CASE WHEN mine.untouched AND e.current_phase = 'call'
+                            THEN CASE WHEN e.current_attempt > 1 THEN 'limited' ELSE 'enter' END
                             WHEN mine.untouched AND e.current_phase = 'undo_call' THEN 'undo'
                             ELSE e.current_phase END
   FROM mine
