@@ -19,7 +19,7 @@ from django.db import Error, connection, transaction
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
-from executions.models import Worker
+from executions.models import Execution, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ def _lease_end() -> CombinedExpression:
 FREE = """
 WITH lost AS (
     SELECT id FROM executions_execution WHERE owner_id = ANY(%s)
-     ORDER BY id FOR NO KEY UPDATE)
+     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE executions_execution e SET owner_id = NULL, runnable_at = now()
   FROM lost WHERE e.id = lost.id
 RETURNING e.queue
@@ -151,10 +151,15 @@ def _free(worker_ids: list[int]) -> set[str]:
     if not worker_ids:
         return set()
     with connection.cursor() as cursor:
-        # A frozen owner may still hold its rows; the server ends its session before long, and the
-        # clock has other things to do until then.
-        cursor.execute("SET LOCAL lock_timeout = '2s'")
+        # A frozen owner may still hold its rows, until the server ends its session, and so may a
+        # transaction of somebody's own. They are left for the next time; the clock has other
+        # things to do until then.
         cursor.execute(FREE, [worker_ids])
         queues = {row[0] for row in cursor.fetchall()}
-    Worker.objects.filter(pk__in=worker_ids).delete()
+    gone = Worker.objects.filter(pk__in=worker_ids)
+    owned = Execution.objects.filter(owner_id__in=worker_ids)
+    left = set(owned.order_by().values_list("owner_id", flat=True).distinct())
+    gone.exclude(pk__in=left).delete()
+    # Seen to as far as that goes: nobody is to think that the clock sleeps.
+    gone.filter(pk__in=left).update(lease_until=Now())
     return queues

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
@@ -58,8 +59,8 @@ def test_a_living_worker_keeps_its_lease_and_what_it_owns(skewed):
         assert overview.abandoned(Execution.objects.all()) == 0
 
 
-def test_a_dead_worker_loses_it_in_time(skewed):
-    dead = Worker.objects.create(
+def dead_worker() -> Worker:
+    return Worker.objects.create(
         name="host-1",
         host="host",
         pid=1,
@@ -67,6 +68,10 @@ def test_a_dead_worker_loses_it_in_time(skewed):
         started_at=Now(),
         lease_until=Now() - timedelta(minutes=2),
     )
+
+
+def test_a_dead_worker_loses_it_in_time(skewed):
+    dead = dead_worker()
     execution = owned_by(dead.pk)
     why = situation_of(execution).why
     assert why.code == "worker_lost"
@@ -75,3 +80,22 @@ def test_a_dead_worker_loses_it_in_time(skewed):
     assert overview.abandoned(Execution.objects.all()) == 1
     assert free_lost_workers() == {"default"}
     assert (reread(execution).owner_id, Worker.objects.count()) == (None, 0)
+
+
+def test_what_somebody_holds_of_a_dead_worker_keeps_nothing_else_back():
+    dead = dead_worker()
+    held, free = owned_by(dead.pk), owned_by(dead.pk)
+    other = connections["default"].copy()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(
+            "SELECT FROM executions_execution WHERE id = %s FOR NO KEY UPDATE", [held.pk]
+        )
+        assert free_lost_workers() == {"default"}
+        assert [reread(each).owner_id for each in (held, free)] == [dead.pk, None]
+        # Seen to just now: the leader is not taken for asleep because of it.
+        assert left_of(dead.pk) > -1
+        cursor.execute("ROLLBACK")
+    other.close()
+    assert free_lost_workers() == {"default"}
+    assert (reread(held).owner_id, Worker.objects.count()) == (None, 0)
