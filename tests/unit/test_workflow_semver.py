@@ -101,8 +101,35 @@ def test_bumps_reset_what_is_below() -> None:
     assert [str(v) for v in (version.bump_major(), version.bump_minor(), version.bump_patch())] == [
         "2.0.0",
         "1.3.0",
-        "1.2.4",
+        "1.2.3",
     ]
+
+
+def increments() -> list[list]:
+    """Those that lead to a release: nothing here makes pre-releases."""
+    every = json.loads((DATA / "increments.json").read_text(encoding="utf-8"))
+    return [row for row in every if row[1] in BUMPS and (len(row) < 4 or row[3] is not True)]
+
+
+BUMPS = {
+    "major": semver.Version.bump_major,
+    "minor": semver.Version.bump_minor,
+    "patch": semver.Version.bump_patch,
+}
+
+
+def test_the_fixture_of_increments_is_not_empty() -> None:
+    assert len(increments()) > 20
+
+
+@pytest.mark.parametrize("row", increments(), ids=str)
+def test_the_next_release(row: list) -> None:
+    text, bump, expected = row[:3]
+    if expected is None:
+        with pytest.raises(semver.VersionError):
+            semver.parse(text)
+    else:
+        assert str(BUMPS[bump](semver.parse(text))) == expected
 
 
 def test_a_release_has_no_labels() -> None:

@@ -74,16 +74,18 @@ class Version:
         return self.major, self.minor, self.patch
 
     def bump_major(self) -> Version:
-        """The next release that may break its callers."""
-        return Version(self.major + 1, 0, 0)
+        """The next release that may break its callers: of 2.0.0-rc that is 2.0.0."""
+        ahead = self.pre and not self.minor and not self.patch
+        return Version(self.major if ahead else self.major + 1, 0, 0)
 
     def bump_minor(self) -> Version:
-        """The next release that adds something."""
-        return Version(self.major, self.minor + 1, 0)
+        """The next release that adds something: of 1.2.0-rc that is 1.2.0."""
+        ahead = self.pre and not self.patch
+        return Version(self.major, self.minor if ahead else self.minor + 1, 0)
 
     def bump_patch(self) -> Version:
-        """The next release that changes texts only."""
-        return Version(self.major, self.minor, self.patch + 1)
+        """The next release that changes texts only: of 1.2.3-rc that is 1.2.3."""
+        return Version(self.major, self.minor, self.patch if self.pre else self.patch + 1)
 
 
 def parse(text: object) -> Version:
