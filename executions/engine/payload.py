@@ -15,6 +15,8 @@ import orjson
 
 from executions.engine.errors import LIMIT_OUTPUT, VALIDATION_OUTPUT, EngineError, ErrorInfo
 
+# Made once: `json.dumps` would make one for every value.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 MAX_DEPTH = 200
 # jsonb stores numbers as `numeric`; far below its own bound and Python's text conversion limit.
 MAX_INTEGER_BITS = 13_000
@@ -45,7 +47,7 @@ def encode(
     Raises EngineError with `code` for what JSON or jsonb can't hold, `size_code` for its size.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
         raw = text.encode()
         suspicious = "\\u0000" in text or _is_suspicious(text) or not _has_only_text_keys(value)
     except (ValueError, TypeError, RecursionError, UnicodeEncodeError) as cause:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from executions.engine import (
     approvals,  # noqa: F401
@@ -102,21 +103,22 @@ def _note_control(working: Working, before: Snapshot) -> None:
     control = _control(working.snapshot)
     if control != _control(before):
         # Before the directive, which stays the last word.
-        working.commands.insert(0, control)
+        working.commands.insert(0, SetControl(*control))
 
 
-def _control(snapshot: Snapshot) -> SetControl:
+def _control(snapshot: Snapshot) -> tuple[Any, ...]:
+    """The parts of a SetControl: seldom one comes of it, and tuples are made and compared fast."""
     position = snapshot.position
-    return SetControl(
-        frames=snapshot.frames,
-        caught=snapshot.caught,
-        names=snapshot.names,
-        entered_at=position.entered_at if position else None,
-        generation=position.generation if position else 0,
-        base=position.base if position else 0,
-        spent=position.spent if position else 0,
-        deadline=snapshot.deadline,
-        undo=snapshot.undo,
+    place: tuple[Any, ...] = (None, 0, 0, 0)
+    if position is not None:
+        place = (position.entered_at, position.generation, position.base, position.spent)
+    return (
+        snapshot.frames,
+        snapshot.caught,
+        snapshot.names,
+        *place,
+        snapshot.deadline,
+        snapshot.undo,
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from executions.engine.states import State, StepState
@@ -200,6 +201,13 @@ class Snapshot:
         """A step has completed with data: what has a lower number came before it."""
         kept = tuple(each for each in self.outputs if each[0] > seq)
         self.outputs = (*kept, (seq, value))
+
+    def __copy__(self) -> Snapshot:
+        # Every plan makes one, and what `copy` does by itself for slots takes five times as long.
+        return Snapshot(*_PARTS_OF(self))
+
+
+_PARTS_OF = attrgetter(*(each.name for each in fields(Snapshot)))
 
 
 class StepsView(Mapping[str, Any]):

@@ -24,6 +24,7 @@ SIGN: Final = f'{KEY}"'
 SIGN_BYTES: Final = SIGN.encode()
 
 _BULLETS = ("\\u2022", "•")
+_BULLETS_BYTES = (_BULLETS[0].encode(), _BULLETS[1].encode())
 _LOOKALIKE = re.compile(r"\$+sealed\Z")
 
 
@@ -118,8 +119,8 @@ def masked(document: Any) -> Any:
 def may_be_hidden(text: str | bytes) -> bool:
     """Whether the JSON text of a value as people see it may hold a `Hidden`."""
     if isinstance(text, bytes):
-        return any(each.encode() in text for each in _BULLETS)
-    return any(each in text for each in _BULLETS)
+        return _BULLETS_BYTES[0] in text or _BULLETS_BYTES[1] in text
+    return _BULLETS[0] in text or _BULLETS[1] in text
 
 
 def stored(value: Any) -> Any:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -307,7 +306,7 @@ class Runner:
         self, snapshot: Snapshot, events: Sequence[Event]
     ) -> tuple[Snapshot, Directive]:
         now = self._now()
-        before = copy(self._counters)
+        before = self._counters.copy()
         commands, after = _plan_all(snapshot, events, now)
         if _changes_nothing(commands) and self._counters == before:
             # Not even a checkpoint: one would say that this claim has got somewhere.
