@@ -130,6 +130,9 @@ class ExecutionFilter(StrictFilterSet):
     )
     correlation_id = _text("Exactly.")
     error_code = _text("Exactly.")
+    concurrency_key = _text(
+        "Exactly: those that have a slot of this key, or wait for one.", method="with_slot_of"
+    )
     search = _text(
         "An id, a part of the workflow's name, a correlation id, an error code.", method="by_text"
     )
@@ -183,6 +186,9 @@ class ExecutionFilter(StrictFilterSet):
                 else rows.filter(labels__has_key=key)
             )
         return rows
+
+    def with_slot_of(self, rows: ExecutionQuerySet, name: str, value: str) -> ExecutionQuerySet:
+        return rows.with_slot(value)
 
     def by_text(self, rows: ExecutionQuerySet, name: str, value: str) -> ExecutionQuerySet:
         return rows.search(value)

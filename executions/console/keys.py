@@ -63,7 +63,9 @@ class Keys:
 
 
 def keys_of(workflow: Workflow) -> Keys:
-    """One query over a bounded number of rows."""
+    """A look at a bounded number of rows, for workflows only of which a version has a rule."""
+    if not workflow.versions.filter(definition__concurrency__key__isnull=False).exists():
+        return Keys([], 0)
     with connection.cursor() as cursor:
         cursor.execute(_KEYS, {"workflow": workflow.pk, "limit": LOOKED_AT, "shown": SHOWN})
         rows = cursor.fetchall()

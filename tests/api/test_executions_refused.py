@@ -462,9 +462,9 @@ def test_a_bad_filter_is_no_answer(api: APIClient, query: str, details: list[tup
 def test_an_unknown_filter_names_the_known_ones(api: APIClient):
     (message,) = messages(api.get(f"{ROOT}?stat=failed"))
     assert message == (
-        'There is no filter "stat". Did you mean "state"? Known here: correlation_id, '
-        "created_after, created_before, cursor, ended_after, ended_before, error_code, label, "
-        "page_size, parent, reason, search, started_after, started_before, "
+        'There is no filter "stat". Did you mean "state"? Known here: concurrency_key, '
+        "correlation_id, created_after, created_before, cursor, ended_after, ended_before, "
+        "error_code, label, page_size, parent, reason, search, started_after, started_before, "
         "started_by_execution, state, version, workflow."
     )
     execution = ExecutionFactory.create()

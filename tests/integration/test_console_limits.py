@@ -10,9 +10,10 @@ from django.test import Client
 from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import Role
 from executions import limiting
+from executions.api.filters import ExecutionFilter
 from executions.console.keys import keys_of
 from executions.limiting import LimitTerms
-from executions.models import ActionLimit, LimitUse
+from executions.models import ActionLimit, Execution, LimitUse
 from tests.engine import SYSTEM, published, started
 from tests.factories import UserFactory
 
@@ -131,3 +132,8 @@ def test_keys_in_use_are_shown_with_the_longest_line_first() -> None:
     links = [f'href="/admin/executions/execution/{each.pk}/"' in shown for each in made]
     assert links == [False, True, True, True, True]
     assert f"/admin/workflows/workflow/{other.pk}/" not in shown
+    rows = Execution.objects.all()
+    of_all = ExecutionFilter({"concurrency_key": "b"}, queryset=rows).qs
+    assert of_all.count() == 5
+    of_one = ExecutionFilter({"concurrency_key": "b", "workflow": "refund"}, queryset=rows).qs
+    assert {each.pk for each in of_one} == {each.pk for each in made[1:]}
