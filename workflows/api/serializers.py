@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_sc
 from rest_framework import serializers
 
 from workflows.models import Workflow, WorkflowVersion
+from workflows.versioning.diff import ChangeKind
 from workflows.versioning.states import VersionState
 
 STATE_CHOICES = [(state.value, state.value) for state in VersionState]
@@ -172,6 +173,68 @@ class PublishSerializer(_StrictSerializer):
     changelog = _LongTextField(
         required=False, help_text="What is new in this version; default: the draft's."
     )
+
+
+class AgainstSerializer(_StrictSerializer):
+    """May be left out altogether."""
+
+    against = serializers.CharField(
+        required=False,
+        max_length=64,
+        help_text="The version it is compared with; default: the highest published one below it.",
+    )
+
+
+class ReasonSerializer(serializers.Serializer[Any]):
+    """Why a version has to go up."""
+
+    path = serializers.CharField(help_text="JSON path; of what is gone, in the earlier definition.")
+    kind = serializers.CharField(help_text="Stable, such as `input.narrowed`.")
+    sentence = serializers.CharField()
+    bump = serializers.ChoiceField(choices=["patch", "minor", "major"])
+    example = serializers.CharField(
+        required=False, help_text="A value that shows it, as JSON, perhaps shortened."
+    )
+
+
+class CompatibilitySerializer(serializers.Serializer[Any]):
+    """The smallest honest bump of a version, with the reasons for it."""
+
+    version = serializers.CharField()
+    against = serializers.CharField(allow_null=True, help_text="Null: nothing was published yet.")
+    bump = serializers.ChoiceField(choices=["none", "patch", "minor", "major"])
+    suggested = serializers.CharField(help_text="The lowest honest number.")
+    enough = serializers.BooleanField(help_text="Whether the version's own number is honest.")
+    reasons = ReasonSerializer(many=True, help_text="The strongest first, 100 at most.")
+    more = serializers.IntegerField(help_text="How many reasons there are beyond those.")
+
+
+class FieldChangeSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    text = serializers.BooleanField(help_text="Only people read it; nothing runs differently.")
+    before = serializers.JSONField(required=False, help_text="Left out: there was nothing.")
+    after = serializers.JSONField(required=False, help_text="Left out: nothing is left.")
+
+
+class ChangeSerializer(serializers.Serializer[Any]):
+    """One difference; a step that is moved and changed too is listed once for each."""
+
+    kind = serializers.CharField(help_text=f"One of {', '.join(ChangeKind)}.")
+    path = serializers.CharField(allow_blank=True, help_text="In the later one; empty: gone.")
+    was = serializers.CharField(allow_blank=True, help_text="In the earlier one; empty: new.")
+    step = serializers.CharField(allow_blank=True)
+    old_step = serializers.CharField(allow_blank=True)
+    type = serializers.CharField(allow_blank=True)
+    name = serializers.CharField(allow_blank=True)
+    field_changes = FieldChangeSerializer(many=True)
+
+
+class DiffSerializer(serializers.Serializer[Any]):
+    """What is different between two versions, in the order of the later document."""
+
+    old = serializers.CharField()
+    new = serializers.CharField()
+    changes = ChangeSerializer(many=True)
 
 
 class ProblemSerializer(serializers.Serializer[Any]):

@@ -29,4 +29,9 @@ urlpatterns = [
         VersionViewSet.as_view({"post": "publish"}),
         name="version-publish",
     ),
+    path(
+        "<slug:slug>/versions/<str:version>/compatibility/",
+        VersionViewSet.as_view({"post": "compatibility"}),
+        name="version-compatibility",
+    ),
 ]

@@ -22,12 +22,15 @@ from autopilot.accounts.roles import Permission
 from autopilot.common.api.etags import ETagMixin
 from autopilot.common.api.viewsets import DeclaredViewSet
 from autopilot.common.errors import Conflict, NotFound
-from workflows import services
+from workflows import comparison, services
 from workflows.actions.registry import registry
 from workflows.api.filters import VersionFilter, WorkflowFilter
 from workflows.api.serializers import (
     ActionSerializer,
+    AgainstSerializer,
+    CompatibilitySerializer,
     DefinitionSerializer,
+    DiffSerializer,
     PublishSerializer,
     ValidationSerializer,
     VersionSerializer,
@@ -84,6 +87,7 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         "check_definition": Permission.WORKFLOW_VIEW,
         "definition_schema": Permission.WORKFLOW_VIEW,
         "catalog": Permission.WORKFLOW_VIEW,
+        "diff": Permission.WORKFLOW_VIEW,
     }
 
     def get_queryset(self) -> QuerySet[Workflow]:
@@ -147,6 +151,31 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         given = self.read(PublishSerializer)
         version = services.publish_version(actor=self.actor, version=draft, **given)
         return self.answer(version, status.HTTP_200_OK)
+
+    @extend_schema(
+        operation_id="workflows_diff",
+        summary="Compare two versions by meaning",
+        parameters=[
+            OpenApiParameter("from", str, required=True, description="The earlier version."),
+            OpenApiParameter("to", str, required=True, description="The later one, or a draft."),
+        ],
+        responses={200: DiffSerializer},
+    )
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def diff(self, request: Request, slug: str) -> Response:
+        """Steps added, removed, moved, renamed and changed, and the fields around them."""
+        workflow = self.get_object()
+        old, new = (
+            comparison.version_named(workflow, request.query_params.get(name, ""), path=f"$.{name}")
+            for name in ("from", "to")
+        )
+        changes = comparison.differences(actor=self.actor, old=old, new=new)
+        found = {
+            "old": old.version,
+            "new": new.version,
+            "changes": [each.as_dict() for each in changes],
+        }
+        return Response(DiffSerializer(found).data)
 
     @extend_schema(
         operation_id="workflows_validate",
@@ -215,6 +244,7 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         "update": Permission.WORKFLOW_EDIT,
         "destroy": Permission.WORKFLOW_EDIT,
         "publish": Permission.WORKFLOW_PUBLISH,
+        "compatibility": Permission.WORKFLOW_VIEW,
     }
 
     def get_queryset(self) -> QuerySet[WorkflowVersion]:
@@ -293,3 +323,24 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
             **self.read(PublishSerializer),
         )
         return self.answer(published)
+
+    @extend_schema(
+        operation_id="workflow_versions_compatibility",
+        summary="Compute a version's smallest honest number",
+        request=AgainstSerializer,
+        responses={200: CompatibilitySerializer},
+    )
+    def compatibility(self, request: Request, slug: str, version: str) -> Response:
+        """What the version changes for those who rely on an earlier one; nothing is saved."""
+        row = self.get_object()
+        given = self.read(AgainstSerializer).get("against")
+        against = comparison.version_named(row.workflow, given, path="$.against") if given else None
+        found = comparison.judge_version(actor=self.actor, version=row, against=against)
+        answer = {
+            "version": row.version,
+            "against": found.against.version if found.against else None,
+            "suggested": str(found.suggested),
+            "enough": found.enough,
+            **found.judgement.as_dict(),
+        }
+        return Response(CompatibilitySerializer(answer).data)

@@ -6,17 +6,26 @@ the steps at which a live execution may stand. Less of it breaks somebody; more 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 from workflows.definition.outline import Outline, Step, read_outline
 from workflows.definition.paths import join, quote
-from workflows.versioning.schema_compatibility import Answer, SchemaReason, Verdict, contained
+from workflows.versioning.schema_compatibility import (
+    Allowance,
+    Answer,
+    SchemaReason,
+    Verdict,
+    contained,
+)
 
 # Work of these types is done at once: an execution is at them only while it goes past.
 PASSED = frozenset({"transform", "choice", "succeed", "fail"})
+
+Ask = Callable[[Any, Any], Verdict]
 
 
 class Bump(IntEnum):
@@ -93,34 +102,39 @@ def _read(document: dict[str, Any], outline: Outline) -> Contract:
 
 
 def contract_reasons(old: Contract, new: Contract) -> Iterator[Reason]:
-    """Every way in which the new contract promises less or more than the old one."""
-    yield from _input(old.document.get("input_schema"), new.document.get("input_schema"))
-    yield from _output(old.document.get("output_schema"), new.document.get("output_schema"))
-    yield from _signals(old, new)
-    yield from _approvals(old, new)
+    """Every way in which the new contract promises less or more than the old one.
+
+    All schemas share one allowance of work; those that it does not reach are unknown.
+    """
+    ask = partial(contained, allowance=Allowance())
+    one, other = old.document, new.document
+    yield from _input(one.get("input_schema"), other.get("input_schema"), ask)
+    yield from _output(one.get("output_schema"), other.get("output_schema"), ask)
+    yield from _signals(old, new, ask)
+    yield from _approvals(old, new, ask)
     yield from _errors(old, new)
     yield from _standing(old, new)
 
 
-def _input(old: Any, new: Any) -> Iterator[Reason]:
-    yield from _received(old, new, "$.input_schema", "input", "an input")
+def _input(old: Any, new: Any, ask: Ask) -> Iterator[Reason]:
+    yield from _received(old, new, "$.input_schema", "input", "an input", ask)
 
 
-def _received(old: Any, new: Any, path: str, kind: str, what: str) -> Iterator[Reason]:
+def _received(old: Any, new: Any, path: str, kind: str, what: str, ask: Ask) -> Iterator[Reason]:
     """A schema of what others send: taking less breaks them. No schema takes anything."""
     if old == new:
         return
     before, after = _or_anything(old), _or_anything(new)
-    there = contained(before, after)
+    there = ask(before, after)
     if there.answer != Answer.COMPATIBLE:
         yield from _schema_reasons(there, path, kind, f"{what.capitalize()} that was taken")
         return
-    if contained(after, before).answer != Answer.COMPATIBLE:
+    if ask(after, before).answer != Answer.COMPATIBLE:
         sentence = f"{what.capitalize()} that was refused before may be taken now."
         yield Reason(path, f"{kind}.widened", sentence, Bump.MINOR)
 
 
-def _output(old: Any, new: Any) -> Iterator[Reason]:
+def _output(old: Any, new: Any, ask: Ask) -> Iterator[Reason]:
     path = "$.output_schema"
     if old == new:
         return
@@ -131,10 +145,10 @@ def _output(old: Any, new: Any) -> Iterator[Reason]:
         sentence = "The result had a promised form and has none any more."
         yield Reason(path, "output.removed", sentence, Bump.MAJOR)
         return
-    there = contained(new, old)
+    there = ask(new, old)
     if there.answer != Answer.COMPATIBLE:
         yield from _schema_reasons(there, path, "output", "A result that was ruled out")
-    elif contained(old, new).answer != Answer.COMPATIBLE:
+    elif ask(old, new).answer != Answer.COMPATIBLE:
         sentence = "The result is promised more narrowly than before."
         yield Reason(path, "output.narrowed", sentence, Bump.MINOR)
 
@@ -167,7 +181,7 @@ def _or_anything(schema: Any) -> Any:
     return True if schema is None else schema
 
 
-def _signals(old: Contract, new: Contract) -> Iterator[Reason]:
+def _signals(old: Contract, new: Contract, ask: Ask) -> Iterator[Reason]:
     for name, steps in old.signals.items():
         shown = quote(name)
         if name not in new.signals:
@@ -178,7 +192,7 @@ def _signals(old: Contract, new: Contract) -> Iterator[Reason]:
         counterparts = new.signals[name]
         for step in steps:
             other = next((each for each in counterparts if each.id == step.id), counterparts[0])
-            yield from _signal(step, other, shown)
+            yield from _signal(step, other, shown, ask)
     for name, steps in new.signals.items():
         if name not in old.signals:
             path = join(steps[0].config_path, "signal")
@@ -186,17 +200,18 @@ def _signals(old: Contract, new: Contract) -> Iterator[Reason]:
             yield Reason(path, "signal.added", sentence, Bump.MINOR)
 
 
-def _signal(one: Step, other: Step, name: str) -> Iterator[Reason]:
+def _signal(one: Step, other: Step, name: str, ask: Ask) -> Iterator[Reason]:
     path = join(other.config_path, "schema")
     what = f'a signal "{name}"'
-    yield from _received(one.config.get("schema"), other.config.get("schema"), path, "signal", what)
+    before, after = one.config.get("schema"), other.config.get("schema")
+    yield from _received(before, after, path, "signal", what, ask)
     if one.config.get("correlation") != other.config.get("correlation"):
         path = join(other.config_path, "correlation")
         sentence = f'Who sends the signal "{name}" has to name it by another correlation.'
         yield Reason(path, "signal.correlation", sentence, Bump.MAJOR)
 
 
-def _approvals(old: Contract, new: Contract) -> Iterator[Reason]:
+def _approvals(old: Contract, new: Contract, ask: Ask) -> Iterator[Reason]:
     for id, step in old.approvals.items():
         other = new.approvals.get(id)
         if other is None:
@@ -206,7 +221,7 @@ def _approvals(old: Contract, new: Contract) -> Iterator[Reason]:
         path = join(other.config_path, "form")
         what = f'an answer to the approval "{id}"'
         one = step.config.get("form")
-        yield from _received(one, other.config.get("form"), path, "approval", what)
+        yield from _received(one, other.config.get("form"), path, "approval", what, ask)
     for id, step in new.approvals.items():
         if id not in old.approvals:
             sentence = f'The approval "{id}" is asked for from now on.'

@@ -95,7 +95,7 @@ class Change:
             "old_step": self.old_step,
             "type": self.type,
             "name": self.name,
-            "fields": [each.as_dict() for each in self.fields],
+            "field_changes": [each.as_dict() for each in self.fields],
         }
 
 

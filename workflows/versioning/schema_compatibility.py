@@ -24,7 +24,7 @@ from workflows.versioning.containment.lists import solve_array
 from workflows.versioning.containment.objects import solve_object
 from workflows.versioning.containment.reader import Document, Node, Pool
 from workflows.versioning.containment.scalars import solve_number, solve_string
-from workflows.versioning.containment.search import Search
+from workflows.versioning.containment.search import MAX_STEPS, Search
 from workflows.versioning.containment.spelling import modern
 
 MAX_REASONS = 20
@@ -82,31 +82,40 @@ def output_change(old: Any, new: Any) -> Verdict:
     return contained(new, old)
 
 
-def contained(narrow: Any, wide: Any) -> Verdict:
+@dataclass(slots=True)
+class Allowance:
+    """How many steps several comparisons may take together."""
+
+    steps: int = 4 * MAX_STEPS
+
+
+def contained(narrow: Any, wide: Any, allowance: Allowance | None = None) -> Verdict:
     """Whether every value that `narrow` takes is taken by `wide`.
 
     Both are JSON Schemas (2020-12; a few older spellings are read too). Never raises, and never
     fetches anything: what can't be settled within bounds, or is no valid schema, is unknown.
     Reasons name places in `wide`.
+    allowance: what is left of it bounds this comparison too, and what is used is taken off.
     """
     try:
         plain.require_bounds([narrow, wide])
-        return _compare(modern(narrow), modern(wide))
+        return _compare(modern(narrow), modern(wide), allowance or Allowance())
     except Undecided as undecided:
         return _unknown(str(undecided))
     except RecursionError:
         return _unknown("The schemas are nested too deep to be compared within bounds.")
 
 
-def _compare(narrow: Any, wide: Any) -> Verdict:
+def _compare(narrow: Any, wide: Any, allowance: Allowance) -> Verdict:
     taken, refused = _validator(narrow), _validator(wide)
     pool = Pool()
     inside, outside = Document(narrow, pool).node(narrow), Document(wide, pool).node(wide)
+    search = Search(_SOLVERS, min(MAX_STEPS, allowance.steps))
     found: dict[str, SchemaReason] = {}
     proven = True
     blocked: str | None = None
     try:
-        for values in _attempts(inside, outside):
+        for values in _attempts(search, inside, outside):
             if values is None:
                 continue
             proven = False
@@ -117,6 +126,8 @@ def _compare(narrow: Any, wide: Any) -> Verdict:
                 break
     except Undecided as undecided:
         proven, blocked = False, str(undecided)
+    finally:
+        allowance.steps -= search.used
     if found:
         return Verdict(Answer.BREAKING, tuple(sorted(found.values(), key=lambda each: each.path)))
     if proven:
@@ -125,9 +136,8 @@ def _compare(narrow: Any, wide: Any) -> Verdict:
     return _unknown(blocked or said)
 
 
-def _attempts(inside: Node, outside: Node) -> Iterator[tuple[Any, ...] | None]:
+def _attempts(search: Search, inside: Node, outside: Node) -> Iterator[tuple[Any, ...] | None]:
     """For each way to be inside and not outside: values to try, or None when there are none."""
-    search = Search(_SOLVERS)
     if inside is outside:
         return
     goal = (frozenset({inside}), frozenset({outside}))

@@ -49,7 +49,7 @@ def test_a_step_with_the_same_content_under_another_id_is_renamed() -> None:
         "old_step": "b",
         "type": "action",
         "name": "",
-        "fields": [{"path": "$.steps[1].id", "text": False, "before": "b", "after": "z"}],
+        "field_changes": [{"path": "$.steps[1].id", "text": False, "before": "b", "after": "z"}],
     }
 
 

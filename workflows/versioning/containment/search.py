@@ -69,14 +69,21 @@ class Branch:
 class Search:
     """Answers goals within a bound of steps. Raises Undecided beyond it."""
 
-    def __init__(self, solvers: Mapping[Kind, Callable[[Search, Branch], Found]]) -> None:
+    def __init__(
+        self, solvers: Mapping[Kind, Callable[[Search, Branch], Found]], steps: int = MAX_STEPS
+    ) -> None:
         self._solvers = solvers
-        self._left = MAX_STEPS
+        self._steps = self._left = steps
         self._known: dict[Goal, Found] = {}
         self._active: dict[Goal, int] = {}
         self._known_apart: dict[One, bool] = {}
         # The outermost goal in progress that was taken to be empty, by depth.
         self._leaned_on: float = math.inf
+
+    @property
+    def used(self) -> int:
+        """How many steps were taken."""
+        return self._steps - max(0, self._left)
 
     def step(self, count: int = 1) -> None:
         self._left -= count
