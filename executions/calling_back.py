@@ -38,6 +38,7 @@ from executions.hidden.marks import reveal, wrap
 from executions.models import Callback, Execution
 from executions.posting import post
 from executions.runtime import callbacks_sql
+from executions.runtime.faults import fault
 from executions.tokens import Place, make_token, read_token
 from workflows.actions.base import ActionError
 from workflows.actions.pending import QUEUE
@@ -268,6 +269,7 @@ def take_tasks(
     with connection.cursor() as cursor:
         cursor.execute(callbacks_sql.TAKE, parameters)
         taken = [row[0] for row in cursor.fetchall()]
+    fault("tasks.after_taking")
     if not taken:
         return []
     rows = Callback.objects.filter(pk__in=taken).order_by("created_at", "pk")

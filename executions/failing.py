@@ -14,6 +14,7 @@ from autopilot.common.errors import DomainError
 from executions.errors import InputTooLarge
 from executions.models import ErrorStart, Execution
 from executions.runtime.claims import DATABASE_ERRORS
+from executions.runtime.faults import fault
 from executions.services import start_execution
 from workflows.models import Workflow
 
@@ -74,6 +75,8 @@ def _start(pk: int) -> int:
         row.started = _begin(row)
         row.status = ErrorStart.Status.STARTED
         _settle(row)
+        fault("failing.before_commit")
+    fault("failing.after_commit")
     log.info("error_workflow.started", execution_id=row.execution_id, started_id=row.started_id)
     return 1
 

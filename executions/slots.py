@@ -24,6 +24,7 @@ from executions.errors import ConcurrencyReached, StartInvalid
 from executions.hidden.veil import Veil
 from executions.models import Execution
 from executions.runtime import dispatch, slots_sql
+from executions.runtime.faults import fault
 from workflows.compiled import compiled_version
 
 log = structlog.get_logger(__name__)
@@ -126,6 +127,7 @@ def settle_later(rows: Sequence[Execution]) -> None:
 
 
 def _settle_rows(rows: Sequence[Execution]) -> None:
+    fault("slots.before_hand_out")
     granted = hand_out({row.slot_key for row in rows})
     make_room({row.slot_key for row in rows if row.slot_policy == OnLimit.CANCEL_OLDEST})
     for row in rows:

@@ -20,6 +20,7 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 from executions.models import Execution, Worker
+from executions.runtime.faults import fault
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +95,7 @@ class Lease:
 
     def _renew(self) -> bool:
         """False if the row is gone."""
+        fault("lease.before_heartbeat")
         mine = Worker.objects.filter(pk=self.worker_id)
         kept = mine.update(lease_until=_lease_end(), busy=self._busy())
         if not kept:

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from executions.runtime import callbacks_sql, dispatch, signals_sql
+from executions.runtime.faults import fault
 
 # What is left over is looked at the next time round.
 MAX_AT_ONCE = 10_000
@@ -137,6 +138,7 @@ def match_waits(cursor: Any, ids: Collection[int]) -> Woken:
 
 def match_signals(ids: Collection[int]) -> None:
     """After the commit in which these signals were received."""
+    fault("matching.before_giving")
     with connection.cursor() as cursor:
         woken = _match_signals(cursor, ids)
     woken.tell()

@@ -52,6 +52,8 @@ log = structlog.get_logger(__name__)
 PLAN_SECONDS = 0.05
 # Claimed this often without a checkpoint in between, it is taken to kill its workers.
 LOST_AFTER_CLAIMS = 6
+# Fault points: what was called has returned, and that is not durable yet.
+_AFTER = {Call: "runner.after_call", CallUndo: "runner.after_undo"}
 # Events that come out of the inbox.
 MESSAGES = (Asked, Told, Delivered)
 
@@ -152,6 +154,8 @@ class Runner:
                 return
             else:
                 event = await self._carry_out(snapshot, directive)
+                if type(directive) in _AFTER:
+                    fault(_AFTER[type(directive)])
                 if event is None and self._drain.closing:
                     await self._give_back(untouched=False)
                     return
@@ -188,6 +192,7 @@ class Runner:
         if snapshot.undo is not None or position is None or position.phase not in WITH_CHILDREN:
             return None
         if not self._claim.children_open:
+            fault("runner.before_join")
             news = await self._ledger.children(
                 self.execution_id, position.step_id, position.base, self._veil
             )
@@ -264,6 +269,7 @@ class Runner:
             return
         self._limited = (directive.position.seq, directive.position.attempt)
         barred = await self._ledger.enter_limits(self.execution_id, limit_ids)
+        fault("runner.after_limits")
         if barred is not None:
             raise CallBarred(barred)
 

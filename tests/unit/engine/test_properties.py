@@ -167,7 +167,7 @@ WISH = st.builds(
 WISHES = st.lists(st.tuples(st.integers(0, 300), WISH), max_size=6).map(tuple)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(document=documents(), data=DATA, script=st.builds(Script, wishes=WISHES, **SCRIPT))
 def test_crashes_change_nothing(document: Json, data: Any, script: Script) -> None:
     definition = compile_definition(document)
@@ -176,7 +176,7 @@ def test_crashes_change_nothing(document: Json, data: Any, script: Script) -> No
     assert simulate(definition, data, script).history() == expected
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=70, deadline=None, derandomize=True)
 @given(
     document=documents(),
     data=DATA,
