@@ -54,13 +54,13 @@ TREE = {
 WIDER_TREE = json.loads(json.dumps(TREE).replace("integer", "number").replace("node", "knot"))
 
 
-def union(count: int) -> dict[str, Any]:
+def union(count: int, **more: Any) -> dict[str, Any]:
     """Objects told apart by their kind."""
     return {
         "oneOf": [
             {
                 "type": "object",
-                "properties": {"kind": {"const": f"kind {number}"}, f"field{number}": TEXT},
+                "properties": {"kind": {"const": f"kind {number}"}, f"field{number}": TEXT, **more},
                 "required": ["kind"],
                 "additionalProperties": False,
             }
@@ -88,6 +88,7 @@ def union(count: int) -> dict[str, Any]:
             {"dependentRequired": {"a": ["b"]}},
         ),
         (union(6), union(7)),
+        (union(15), union(15, more=NUMBER)),
         (TREE, WIDER_TREE),
         ({"title": "One", "type": "string"}, {"title": "Another", "type": "string"}),
         ({"unevaluatedProperties": False, "title": "x"}, {"unevaluatedProperties": False}),

@@ -183,7 +183,8 @@ class Search:
                     raise Undecided("The alternatives of the schemas multiply beyond bounds.")
                 yield Branch(kind, _atoms(state.yes), _atoms(state.no))
                 continue
-            state.choices.sort(key=len, reverse=True)
+            # What a value is says more than what it is not: then most other choices are none.
+            state.choices.sort(key=lambda each: (not each[0][0][0], len(each)), reverse=True)
             options = state.choices.pop()
             for option in reversed(options):
                 rest = [list(each) for each in state.choices]
@@ -250,6 +251,9 @@ class Search:
             options[:] = [each for each in options if not _contradicts(state, each, kind)]
             if not options:
                 return False
+        state.choices = [
+            options for options in state.choices if not any(_holds(state, each) for each in options)
+        ]
         return True
 
 
@@ -333,6 +337,14 @@ def _contradicts(state: _State, option: list[Signed], kind: Kind) -> bool:
         elif isinstance(part, Atom | Enum | Node) and part in (state.no if sign else state.yes):
             return True
     return False
+
+
+def _holds(state: _State, option: list[Signed]) -> bool:
+    """Whether all of an option is there already: then it is chosen anyway."""
+    return all(
+        isinstance(part, Atom | Enum | Node) and part in (state.yes if sign else state.no)
+        for sign, part in option
+    )
 
 
 def _some(values: list[Any]) -> tuple[Any, ...]:
