@@ -235,14 +235,15 @@ UPDATE executions_execution p
  WHERE p.id = x.parent AND p.children_generation = x.generation;
 """
 
-# As many blocked items as have ended may go, unless the map is paused or lost.
+# As many blocked items as have ended may go, unless the map is lost. If it is paused, so are they:
+# what nobody lets go now would have nobody left to let it go once the map is resumed.
 REFILL = """
 WITH picked AS (
-    SELECT c.id, c.parent_id, c.item_index
+    SELECT c.id, c.parent_id, c.item_index, p.reason, (p.state = 'paused') AS pauses
       FROM json_to_recordset(%(ended)s) AS x(parent bigint, step text, generation int, ended int)
       JOIN executions_execution p
         ON p.id = x.parent AND p.children_generation = x.generation
-       AND p.children_next IS NOT NULL AND p.state = 'waiting'
+       AND p.children_next IS NOT NULL AND p.state NOT IN ('completed', 'failed', 'cancelled')
        AND p.children_failed <= p.children_tolerated
      CROSS JOIN LATERAL (
            SELECT b.id, b.parent_id, b.item_index FROM executions_execution b
@@ -251,9 +252,14 @@ WITH picked AS (
               AND b.runnable_at IS NULL AND b.owner_id IS NULL
             ORDER BY b.item_index LIMIT x.ended) c),
 woken AS (
-    UPDATE executions_execution e SET runnable_at = now()
+    UPDATE executions_execution e
+       SET runnable_at = now(), inbox_seq = e.inbox_seq + picked.pauses::int
       FROM picked WHERE e.id = picked.id
-    RETURNING e.parent_id, e.item_index)
+    RETURNING e.id, e.parent_id, e.item_index, e.inbox_seq, picked.pauses, picked.reason),
+told AS (
+    INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
+    SELECT id, inbox_seq, 'pause', json_build_object('reason', reason), 'engine', now()
+      FROM woken WHERE pauses)
 UPDATE executions_execution p SET children_next = w.last + 1
   FROM (SELECT parent_id, max(item_index) AS last FROM woken GROUP BY parent_id) w
  WHERE p.id = w.parent_id;

@@ -225,6 +225,21 @@ def test_pause_and_resume_go_down_to_the_items():
     assert [c.state for c in children.all()] == ["waiting", "waiting", "initialized"]
 
 
+def test_an_item_that_ends_in_a_pause_lets_the_next_one_go_on_resume():
+    body = [{"id": "nap", "name": "nap", "type": "wait", "config": {"duration": "1h"}}]
+    one = mapping(body, max_concurrency=1, tolerated_failures=2)
+    execution = run(published([one]), {"items": [1, 2, 3]})
+    children = Execution.objects.filter(parent=execution).order_by("item_index")
+    pause_execution(execution=execution, actor=SYSTEM)
+    drain()
+    cancel_execution(execution=children[0], actor=SYSTEM)
+    drain()
+    assert [c.state for c in children.all()] == ["cancelled", "paused", "initialized"]
+    resume_execution(execution=reread(execution), actor=SYSTEM)
+    drain()
+    assert [c.state for c in children.all()] == ["cancelled", "waiting", "initialized"]
+
+
 def test_a_child_that_ends_while_its_parent_is_paused_counts_on_resume():
     body = [{"id": "nap", "name": "nap", "type": "wait", "config": {"duration": "1h"}}]
     execution = run(published([mapping(body)]), {"items": [1]})

@@ -276,7 +276,7 @@ class Family:
             return
         row["children_open"] -= 1
         row["children_failed"] += failed
-        if row["state"] == "waiting" and row["children_failed"] <= row["children_tolerated"]:
+        if not world.has_ended and row["children_failed"] <= row["children_tolerated"]:
             self._refill(parent, step, generation)
         succeeded = row["children_total"] - row["children_open"] - row["children_failed"]
         failing = failed and row["children_failed"] == row["children_tolerated"] + 1
@@ -290,6 +290,8 @@ class Family:
             is_blocked = child.due is None and child.row["state"] in NOT_LET_GO
             if is_blocked and child.row["generation"] == generation and not child.row["slot_key"]:
                 child.due = self.now
+                if self.worlds[parent].row["state"] == "paused":
+                    child.post(Asked(Verb.PAUSE, "engine"), self.now)
                 return
 
     # Outside -------------------------------------------------------------------------------------
