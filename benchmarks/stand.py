@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType, TracebackType
+from typing import Self
 
 import psutil
 import psycopg2
@@ -70,7 +71,7 @@ class Stand:
             "AUTOPILOT_HTTP_ALLOW": "127.0.0.1",
         }
 
-    def __enter__(self) -> Stand:
+    def __enter__(self) -> Self:
         try:
             self._start()
         except BaseException:

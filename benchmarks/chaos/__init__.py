@@ -1,0 +1,1 @@
+"""An attempt to break the engine, and the books that show whether it came to anything."""
