@@ -23,6 +23,8 @@ LEADS = (3, 2, 3, 1, 3, 2, 3, 0, 3, 2, 3, 1, 3, 2, 3)
 PRIORITIES = (3, 2, 1, 0)
 # Claimed this often without a checkpoint in between, an execution is run alone.
 SUSPECT_AFTER_CLAIMS = 3
+# How long a drain goes on with such executions before it serves the others.
+SUSPECTS_SECONDS = 5.0
 # How long an executing call may hold up the end of a drain's budget before the drain goes on.
 HANDOVER_SECONDS = 5.0
 BEAT_SECONDS = 15.0
@@ -110,7 +112,7 @@ class Drain:
         """
         beats = asyncio.create_task(self._keep_beating())
         try:
-            await self._run_suspect()
+            await self._run_suspects()
             while await self._serve() and not await self._hand_over():
                 # A long call is under way: the budget starts again rather than interrupt it.
                 self._started = time.monotonic()
@@ -186,19 +188,35 @@ class Drain:
         self._gap = None
         self._bell.set()
 
-    async def _run_suspect(self) -> None:
-        """Run one that may be killing its workers while nothing else could be killed with it."""
-        claims = await self._ledger.claim_suspect(
-            queue_name=self.queue, suspect_after=SUSPECT_AFTER_CLAIMS
-        )
-        for claim in claims:
-            log.warning("drain.suspect", execution_id=claim.snapshot_id, claims=claim.claims)
-            self._start(Runner(claim, ledger=self._ledger, performer=self._performer, drain=self))
+    async def _run_suspects(self) -> None:
+        """Run those that may be killing their workers, one by one: nothing else can die with one.
+
+        Most had bad luck with their workers and are done in a moment, so a drain runs as many as
+        it can in a while, rather than one.
+        """
+        began = time.monotonic()
+        while not self._is_stopping() and time.monotonic() - began < SUSPECTS_SECONDS:
+            claims = await self._ledger.claim_suspect(
+                queue_name=self.queue, suspect_after=SUSPECT_AFTER_CLAIMS
+            )
+            for claim in claims:
+                log.warning("drain.suspect", execution_id=claim.snapshot_id, claims=claim.claims)
+                self._start(
+                    Runner(claim, ledger=self._ledger, performer=self._performer, drain=self)
+                )
+            if not claims or not await self._outlasts():
+                return
+
+    async def _outlasts(self) -> bool:
+        """Whether what was started leaves in a while; if not, it lives: whatever killed its
+        workers, it is not this call.
+        """
         started = time.monotonic()
         while self._tasks and not self._is_stopping():
             await self._wait_for_bell()
             if time.monotonic() - started > HANDOVER_SECONDS:
-                break  # it lives: whatever killed its workers, it is not this call
+                return False
+        return True
 
     def _start(self, runner: Runner) -> None:
         self.claimed += 1
