@@ -48,6 +48,7 @@ def main() -> int:
     arguments = parser().parse_args()
     if arguments.short:
         arguments.executions, arguments.workers, arguments.spread = 36, 3, 4.0
+        arguments.limit = 12.0
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(arguments)

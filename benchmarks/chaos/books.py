@@ -13,8 +13,6 @@ from executions.engine.states import ENDED, is_legal
 
 MARKS = {"completed": "+", "failed": "-", "cancelled": "x", "skipped": "~"}
 COUNTED = frozenset({"chaos.call", "chaos.once", "chaos.defer", "http.request"})
-# Steps whose calls the service counts, by their ids in shapes.
-ONCE = ("once", "ask")
 
 
 @dataclass(slots=True)

@@ -62,7 +62,7 @@ class Worker:
     @property
     def is_at_work(self) -> bool:
         """Whether it has come so far as to say so."""
-        if not self.is_known_at_work and self.log.exists():
+        if not self.is_known_at_work:
             self.is_known_at_work = AT_WORK in self.log.read_text(errors="replace")
         return self.is_known_at_work
 
@@ -106,6 +106,7 @@ class Ground(Stand):
         while len(self.herd) < count:
             self._spawned += 1
             log = self.log_folder / f"worker-{self._spawned}.log"
+            log.touch()
             self.herd.append(Worker(int(self._order(str(log))), log))
 
     def _order(self, line: str) -> str:
@@ -140,12 +141,3 @@ class Ground(Stand):
     def _wait_for_end(self, worker: Worker) -> None:
         what = f"{worker.log.stem} has ended"
         self.wait_until(lambda: not worker.is_alive, READY_SECONDS, what)
-
-    def complaints(self) -> list[str]:
-        """Lines of the workers' logs that nobody expects: tracebacks and failures."""
-        found: list[str] = []
-        for path in sorted(self.log_folder.glob("worker-*.log")):
-            for line in path.read_text(errors="replace").splitlines():
-                if "Traceback" in line or ".failed" in line or '"level": "error"' in line:
-                    found.append(f"{path.name}: {line[:300]}")
-        return found

@@ -51,6 +51,7 @@ def main() -> None:
     django.setup()
     # What every worker needs and imports late.
     import executions.runtime.supervisor  # noqa: F401
+    import workflows.actions.net.client  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)

@@ -30,7 +30,6 @@ class Run:
     owner: int | None
     held: bool
     transitions: int
-    entered: int
     open_children: int
     continued_from: int | None
     started_by: int | None
@@ -88,7 +87,7 @@ class Records:
     """Everything there is. leftovers: what must be 0, by what it is.
 
     outages: when PostgreSQL was away; lease_seconds: how long after that a worker that lives may
-    still find that it has lost its lease. sampled: what was seen to be above its limit meanwhile.
+    still find that it has lost its lease.
     """
 
     runs: dict[int, Run] = field(default_factory=dict)
@@ -107,7 +106,7 @@ SELECT e.id, substr(w.slug, 7),
        coalesce((CASE WHEN e.kind = 'root' THEN e.input->>'n' END)::int, -1),
        e.kind, e.state, e.reason, e.error_code, e.output, e.parent_id,
        e.parent_step || '/' || e.generation || '/' || coalesce(e.item_index, 0),
-       e.owner_id, e.slot_held, e.transition_seq, e.steps_entered, e.children_open,
+       e.owner_id, e.slot_held, e.transition_seq, e.children_open,
        e.continued_from_id, e.started_by_execution_id, s.execution_id
   FROM executions_execution e JOIN workflows_workflow w ON w.id = e.workflow_id
   LEFT JOIN executions_errorstart s ON s.started_id = e.id

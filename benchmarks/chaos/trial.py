@@ -29,6 +29,14 @@ SELECT (SELECT count(*) FROM executions_execution
             ON w.id = e.workflow_id WHERE w.slug = 'chaos-retried' AND e.state = 'failed')
      + (SELECT count(*) FROM executions_errorstart WHERE status = 'owed')
 """
+# More than may, at one moment: of a concurrency key, of a limit of calls.
+ABOVE = """
+SELECT (SELECT count(*) FROM (SELECT 1 FROM executions_execution WHERE slot_held
+          GROUP BY slot_key HAVING count(*) > max(slot_limit)) AS keys)
+     + (SELECT count(*) FROM (SELECT 1 FROM executions_limituse u JOIN executions_actionlimit l
+            ON l.id = u.limit_id WHERE u.held AND u.kind = 'place'
+          GROUP BY l.id HAVING count(*) > l.max_concurrent) AS limits)
+"""
 WORKERS = "SELECT count(*) FROM executions_worker WHERE pid <> ALL(%s)"
 
 
@@ -39,6 +47,7 @@ class Trial:
         self.ground = ground
         self._say = say
         self._looked = (0.0, -1)
+        self._above = 0
 
     def run(self, *, executions: int, plan: Plan, seconds: float) -> dict[str, Any]:
         """The report: `done`, `counts`, `repeated`, `findings`, and by shape what was started."""
@@ -58,6 +67,8 @@ class Trial:
         self._settle(script, len(asked), SETTLE_SECONDS)
         lasted = time.monotonic() - began
         verdict = self._judge(learnt, asked, havoc)
+        if self._above:
+            verdict.findings.append("more had a slot, or a place in a limit, than may at once")
         verdict.findings += [f"the script failed: {each}" for each in script.failures]
         return self._report(verdict, havoc.done, chaos, lasted, asked)
 
@@ -110,6 +121,7 @@ class Trial:
         at, found = self._looked
         if time.monotonic() - at > 0.5:
             found = self._ask(UNDER_WAY)
+            self._above = max(self._above, self._ask(ABOVE))
             self._looked = (time.monotonic(), found)
         return found
 

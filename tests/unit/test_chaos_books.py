@@ -24,7 +24,7 @@ EXPECTED = {"wait": range(2), "once": range(1), "left": range(1)}
 def run(pk: int, shape: str, n: int, state: str = "completed", **more: object) -> Run:
     values: dict[str, object] = {
         "reason": "done", "code": "", "output": 7, "parent": None, "place": "", "owner": None,
-        "held": False, "transitions": 3, "entered": 3, "open_children": 0, "continued_from": None,
+        "held": False, "transitions": 3, "open_children": 0, "continued_from": None,
         "started_by": None, "mourned": None,
     } | more  # fmt: skip
     return Run(pk, shape, n, "root", state, **values)  # type: ignore[arg-type]
