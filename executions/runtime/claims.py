@@ -182,8 +182,12 @@ def _read(found: list[Row], outers: Outers) -> list[Claim]:
     behind = {row.id: row.seen_seq for row in found if row.inbox_seq > row.seen_seq}
     if behind:
         by_id = {each.snapshot_id: each for each in claims}
+        known = {row.id: row.inbox_seq for row in found}
         for message in read_messages(behind):
-            by_id[message.execution_id].messages.append(message)
+            # What came after the row was read is news: of the last child's end the row's counts
+            # know nothing, and whoever took that as heard would wait for it forever.
+            if message.seq <= known[message.execution_id]:
+                by_id[message.execution_id].messages.append(message)
     return claims
 
 
