@@ -12,6 +12,8 @@ from benchmarks.chaos.shapes import BY_NAME, End
 from executions.engine.states import ENDED, is_legal
 
 MARKS = {"completed": "+", "failed": "-", "cancelled": "x", "skipped": "~"}
+# A branch that others made needless: it may be cancelled before it begins.
+NEEDLESS = "enough others"
 COUNTED = frozenset({"chaos.call", "chaos.once", "chaos.defer", "http.request"})
 
 
@@ -66,6 +68,8 @@ class Books:
         )
         below = sorted(f"{how} {self.story(each)}" for how, each in self.below[run.id])
         inside = "".join(f" [{each}]" for each in below)
+        if run.parent is not None and run.reason.startswith(NEEDLESS):
+            steps = "as far as it came"
         return f"{run.shape}:{run.state}:{run.reason}({steps}){undone}{inside}"
 
     @property
