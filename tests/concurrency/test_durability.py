@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import psutil
 import pytest
 
 from executions.models import Execution, StateTransition, StepExecution, Worker
@@ -215,7 +216,8 @@ def test_a_worker_without_a_database_says_so_in_a_sentence(workers: Workers):
 def test_a_worker_frozen_between_lock_and_commit_does_not_keep_its_rows(workers: Workers):
     execution = started(traced(0.05))
     frozen = workers.start("worker_with_fault", "ledger.before_commit", "3")
-    wait_until(lambda: StepExecution.objects.count() == 2, seconds=30)
+    wait_until(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED, seconds=30)
+    assert StepExecution.objects.count() == 1
     workers.start()
     wait_until(lambda: reread(execution).state == "completed", seconds=40)
     check_books(workers, count=1)

@@ -66,6 +66,13 @@ def browser() -> Iterator[Browser]:
     browser.close()
 
 
+# A text that is still fading in has little contrast for a moment. Endless ones are no fading.
+SETTLED = """Promise.all(document.getAnimations()
+    .filter((each) => each.effect.getComputedTiming().iterations !== Infinity)
+    .map((each) => each.finished.catch(() => null)))
+    .then(() => null)"""
+
+
 class Visit:
     """One person's window. What went wrong on any page is in `complaints`."""
 
@@ -136,7 +143,8 @@ class Visit:
         )
 
     def violations(self) -> list[str]:
-        """What axe finds: rule, and the first place."""
+        """What axe finds once nothing fades or moves any more: rule, and the first place."""
+        self.do(lambda page: page.evaluate(SETTLED))
         found = self.do(lambda page: Axe().run(page)).response["violations"]
         return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
+import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -25,7 +25,9 @@ class Command(BaseCommand):
 
         def stumble() -> None:
             if next(passes) == options["time"]:
-                os.kill(os.getpid(), number)
+                # To this thread itself: another one might take a signal to the process, and this
+                # one would go on for a moment, past the point.
+                signal.pthread_kill(threading.get_ident(), number)
 
         faults.inject(options["point"], stumble)
         Supervisor(["default"]).run()
