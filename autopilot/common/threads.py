@@ -247,6 +247,8 @@ class _Exchange:
 
 
 def _no_write(data: bytes) -> None:
+    # PEP 3333 wants it for old frameworks. Ours never calls it; an answer lost without a word
+    # would be worse than an error.
     raise NotImplementedError("Django answers with what it returns, not by write().")
 
 

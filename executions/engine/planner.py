@@ -25,6 +25,7 @@ from executions.engine import (
     steps,
     subflows,
     undo,
+    waits,  # noqa: F401
     wishes,
 )
 from executions.engine.commands import Block, Closing, Command, Finish, SetControl, Yield

@@ -6,11 +6,10 @@ follows outcomes; it knows no step types.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from executions.engine import promises
@@ -23,7 +22,6 @@ from executions.engine.errors import (
     TIMEOUT_STEP,
     VALIDATION_INPUT,
     VALIDATION_OUTPUT,
-    WAIT_INVALID,
     EngineError,
     ErrorInfo,
 )
@@ -42,13 +40,10 @@ from workflows.definition.compiled import (
     GroupConfig,
     SucceedConfig,
     TransformConfig,
-    WaitConfig,
 )
-from workflows.definition.durations import parse_duration
 from workflows.definition.expressions import Expression, ExpressionError
 from workflows.definition.templates import Template
 
-MAX_WAIT = timedelta(days=3660)
 ERROR_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
 MAX_ERROR_CODE_CHARS = 100
 
@@ -387,61 +382,6 @@ def _choice(working: Working, step: CompiledStep, position: Position, now: datet
     return Next(target) if isinstance(outcome, Next) else outcome
 
 
-def _wait(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
-    until = _wait_until(working, step, position)
-    expiry = position.started_at + step.timeout if step.timeout else None
-    phase = Phase.TIMER
-    if expiry is not None and expiry < until:
-        until, phase = expiry, Phase.EXPIRY
-    waiting = position.at(phase, wait_until=until)
-    working.move(waiting)
-    return take(working, step, waiting, now)
-
-
-def _wait_until(working: Working, step: CompiledStep, position: Position) -> datetime:
-    config = step.config
-    assert isinstance(config, WaitConfig)
-    if config.until is not None:
-        return _moment(_render(config.until, working, position))
-    duration = config.duration
-    if isinstance(duration, Template):
-        duration = _duration(_render(duration, working, position))
-    assert duration is not None
-    if duration > MAX_WAIT:
-        raise _bad_wait(f"A wait of {duration} is longer than {MAX_WAIT.days} days.")
-    return position.started_at + duration
-
-
-def _bad_wait(message: str) -> EngineError:
-    return EngineError(ErrorInfo(WAIT_INVALID, message))
-
-
-def _duration(value: Any) -> timedelta:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value) or not 0 <= value <= MAX_WAIT.total_seconds():
-            raise _bad_wait(f"A duration of {value} seconds is not between 0 and ten years.")
-        return timedelta(seconds=value)
-    try:
-        return parse_duration(value)
-    except (ValueError, TypeError) as error:
-        raise _bad_wait(f"The duration cannot be read: {error}") from None
-
-
-def _moment(value: Any) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (ValueError, TypeError):
-        raise _bad_wait(
-            f"`until` is {value!r:.100}; an ISO 8601 timestamp such as "
-            "2030-01-31T12:00:00Z was expected."
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    if not 1970 <= moment.year <= 9000:
-        raise _bad_wait(f"`until` is {value!r:.100}, which is out of range.")
-    return moment.astimezone(UTC)
-
-
 def _succeed(working: Working, step: CompiledStep, position: Position, now: datetime) -> Outcome:
     config = step.config
     assert isinstance(config, SucceedConfig)
@@ -501,7 +441,6 @@ TYPES: dict[type, Taking] = {
     ActionConfig: _action,
     TransformConfig: _transform,
     ChoiceConfig: _choice,
-    WaitConfig: _wait,
     SucceedConfig: _succeed,
     FailConfig: _fail_step,
     GroupConfig: _enter_group,

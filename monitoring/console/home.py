@@ -30,7 +30,6 @@ from workflows.models import Workflow
 
 SHOWN_FAILING = 8
 SHOWN_BUSIEST = 8
-SHOWN_PAUSED = 5
 APPROVALS_SEEN = 200
 # Few enough to be counted in words, as people do.
 _NUMBERS = ("Nothing", "One thing", "Two things", "Three things", "Four things", "Five things")
