@@ -14,6 +14,7 @@ from autopilot.accounts.actors import actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common.admin_base import Crumb, PageAdmin, found
 from workflows.console import panels
+from workflows.console.comparing import ComparingPages
 from workflows.console.drawing import drawing_of
 from workflows.console.editing import EditingPages
 from workflows.console.forms import arranged
@@ -27,7 +28,7 @@ SHOWN_VERSIONS = 50
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(EditingPages, PageAdmin):
+class WorkflowAdmin(EditingPages, ComparingPages, PageAdmin):
     """What can run. Rows are changed by `workflows.services` only."""
 
     permission = Permission.WORKFLOW_VIEW
@@ -36,6 +37,7 @@ class WorkflowAdmin(EditingPages, PageAdmin):
         return [
             self.page("", "changelist", self.list_page),
             *self.editing_pages(),
+            *self.comparing_pages(),
             self.page("<int:pk>/", "change", self.workflow_page),
             self.page("<int:pk>/versions/<str:number>/", "version", self.version_page),
         ]

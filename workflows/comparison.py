@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common.errors import NotFound
 from autopilot.common.problems import Problem
+from workflows import documents
 from workflows.models import Workflow, WorkflowVersion
 from workflows.versioning.diff import Change, compare
 from workflows.versioning.guard import Judgement, judge
@@ -57,6 +60,26 @@ def differences(*, actor: Actor, old: WorkflowVersion, new: WorkflowVersion) -> 
     """Every difference between two versions, by meaning."""
     actor.require(Permission.WORKFLOW_VIEW)
     return compare(old.definition, new.definition)
+
+
+def document_differences(
+    *, actor: Actor, old: WorkflowVersion, document: object
+) -> tuple[str | None, list[Change]]:
+    """Every difference between a version and a document that is not saved, and its number if it
+    names one. Raises DefinitionError with every problem of the document.
+    """
+    actor.require(Permission.WORKFLOW_VIEW)
+    parts = documents.read(document, slug=old.workflow.slug)
+    number = str(parts.version) if parts.version else None
+    return number, compare(old.definition, parts.definition)
+
+
+def judge_document(
+    *, actor: Actor, against: WorkflowVersion, document: Mapping[str, Any]
+) -> Judgement:
+    """What a valid document that is not saved means for those who rely on `against`."""
+    actor.require(Permission.WORKFLOW_VIEW)
+    return judge(against.definition, documents.content_of(document))
 
 
 def version_named(workflow: Workflow, number: str, *, path: str) -> WorkflowVersion:

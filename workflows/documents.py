@@ -71,17 +71,22 @@ def read(document: object, *, slug: str | None = None, version: str | None = Non
     if asked is not None and named is not None and asked != named:
         message = f"Version {asked} is asked for, but the document says {named}."
         _refuse([Problem("$.version", "version.mismatch", message)])
-    definition = normalize_definition(content)
-    for key in _COLUMNS:
-        definition.pop(key, None)
     return Parts(
         name=content["name"],
         description=content.get("description") or "",
         labels=content.get("labels") or {},
         slug=content.get("slug"),
         version=asked or named,
-        definition=definition,
+        definition=content_of(content),
     )
+
+
+def content_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a version stores of a valid document."""
+    definition = normalize_definition(dict(document))
+    for key in _COLUMNS:
+        definition.pop(key, None)
+    return definition
 
 
 def require_valid_head(fields: Mapping[str, Any]) -> None:

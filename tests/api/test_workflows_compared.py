@@ -127,3 +127,27 @@ def test_nobody_without_a_role(workflow: Workflow) -> None:
     api.force_authenticate(UserFactory.create(username="nobody", role=None))
     assert api.get(f"{SLUG}/diff/", {"from": "1.0.0", "to": "1.0.0"}).status_code == 403
     assert api.post(f"{SLUG}/versions/1.0.0/compatibility/").status_code == 403
+
+
+def test_a_document_that_is_not_saved(viewer: APIClient, workflow: Workflow) -> None:
+    body = {"document": {**FIRST, "version": "1.0.1", "description": "Notes orders."}}
+    response = viewer.post(f"{SLUG}/diff/", body, "json")
+    assert response.status_code == 200
+    found = response.json()
+    assert (found["old"], found["new"]) == ("1.0.0", "1.0.1")
+    assert [(each["kind"], each["path"]) for each in found["changes"]] == [
+        ("document.changed", "$.description")
+    ]
+    assert workflow.versions.count() == 1
+
+
+def test_a_document_that_is_wrong_or_has_nothing_to_be_compared_with(
+    viewer: APIClient, workflow: Workflow
+) -> None:
+    wrong = {**FIRST, "steps": [{"id": "note", "type": "dance"}]}
+    response = viewer.post(f"{SLUG}/diff/", {"document": wrong}, "json")
+    assert response.status_code == 400
+    details = response.json()["error"]["details"]
+    assert "$.steps[0].type" in [each["path"] for each in details]
+    response = viewer.post(f"{SLUG}/diff/", {"old": "7.0.0", "document": FIRST}, "json")
+    assert (response.status_code, response.json()["error"]["details"][0]["path"]) == (404, "$.old")

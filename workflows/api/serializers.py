@@ -233,8 +233,19 @@ class DiffSerializer(serializers.Serializer[Any]):
     """What is different between two versions, in the order of the later document."""
 
     old = serializers.CharField()
-    new = serializers.CharField()
+    new = serializers.CharField(
+        allow_null=True, help_text="Null: a document that was sent and has no number."
+    )
     changes = ChangeSerializer(many=True)
+
+
+class DiffDocumentSerializer(_StrictSerializer):
+    """A document that is not saved, and the version to compare it with."""
+
+    old = serializers.CharField(
+        max_length=64, required=False, help_text="The version; default: the live one."
+    )
+    document = serializers.JSONField(help_text="The definition.")
 
 
 class ProblemSerializer(serializers.Serializer[Any]):

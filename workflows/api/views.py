@@ -30,6 +30,7 @@ from workflows.api.serializers import (
     AgainstSerializer,
     CompatibilitySerializer,
     DefinitionSerializer,
+    DiffDocumentSerializer,
     DiffSerializer,
     PublishSerializer,
     ValidationSerializer,
@@ -88,6 +89,7 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         "definition_schema": Permission.WORKFLOW_VIEW,
         "catalog": Permission.WORKFLOW_VIEW,
         "diff": Permission.WORKFLOW_VIEW,
+        "diff_document": Permission.WORKFLOW_VIEW,
     }
 
     def get_queryset(self) -> QuerySet[Workflow]:
@@ -175,6 +177,29 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
             "new": new.version,
             "changes": [each.as_dict() for each in changes],
         }
+        return Response(DiffSerializer(found).data)
+
+    @extend_schema(
+        operation_id="workflows_diff_document",
+        summary="Compare a document with a version",
+        request=DiffDocumentSerializer,
+        responses={200: DiffSerializer},
+    )
+    @diff.mapping.post
+    def diff_document(self, request: Request, slug: str) -> Response:
+        """The document is checked whole and not saved."""
+        workflow = self.get_object()
+        given = self.read(DiffDocumentSerializer)
+        number = given.get("old") or workflow.live_version
+        if number is None:
+            raise Conflict(
+                f"The workflow {workflow.slug} has no published version to compare with."
+            )
+        old = comparison.version_named(workflow, number, path="$.old")
+        new, changes = comparison.document_differences(
+            actor=self.actor, old=old, document=given["document"]
+        )
+        found = {"old": old.version, "new": new, "changes": [each.as_dict() for each in changes]}
         return Response(DiffSerializer(found).data)
 
     @extend_schema(
