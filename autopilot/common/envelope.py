@@ -18,7 +18,10 @@ def envelope(
             "code": code,
             "message": printable(message),
             "details": [
-                {key: printable(value) for key, value in problem.as_dict().items()}
+                {
+                    key: printable(value) if isinstance(value, str) else value
+                    for key, value in problem.as_dict().items()
+                }
                 for problem in details
             ],
             "request_id": request_id,

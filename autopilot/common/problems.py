@@ -18,5 +18,5 @@ class Problem:
     code: str
     message: str
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str | int]:
         return {"path": self.path, "code": self.code, "message": self.message}

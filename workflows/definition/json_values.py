@@ -16,7 +16,7 @@ from workflows.definition.paths import join, quote
 MAX_DEPTH = 64
 MAX_INTEGER_BITS = 4096
 
-_BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
+BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 
 def find_unstorable(value: object, path: str = "$", depth: int = 1) -> Iterator[Problem]:
@@ -63,7 +63,7 @@ def _scalar_problems(value: object, path: str) -> Iterator[Problem]:
 
 
 def _text_problems(text: str, path: str, what: str) -> Iterator[Problem]:
-    found = _BAD_CHARACTER.search(text)
+    found = BAD_CHARACTER.search(text)
     if found is None:
         return
     name = "a NUL character" if found.group() == "\x00" else "half of a surrogate pair"

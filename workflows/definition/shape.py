@@ -97,7 +97,7 @@ def _fields_at(document: Mapping[str, Any], keys: list[int | str]) -> list[str]:
     for key in keys:
         if isinstance(key, str):
             value = value.get(key) if isinstance(value, dict) else None
-            model = _model_of_field(model, key)
+            model = model_of_field(model, key)
         elif isinstance(value, list):
             value = value[key]
         if model is BaseStep and isinstance(value, dict):
@@ -105,7 +105,8 @@ def _fields_at(document: Mapping[str, Any], keys: list[int | str]) -> list[str]:
     return [] if model is None else [f.alias or name for name, f in model.model_fields.items()]
 
 
-def _model_of_field(model: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
+def model_of_field(model: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
+    """The model of a field's value or of its entries; BaseStep stands for any type of step."""
     for name, field in model.model_fields.items() if model is not None else ():
         if key == (field.alias or name):
             found = list(_models_in(field.annotation))
