@@ -11,5 +11,9 @@ class ExecutionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Fill the registries with what needs the models."""
+        from executions import rollouts
         from executions.approvals import waiting  # noqa: F401
         from executions.runtime import approvals_sql  # noqa: F401
+        from workflows import evidence
+
+        evidence.register(rollouts.measure)

@@ -42,11 +42,13 @@ from executions.noting import transition_of
 from executions.querysets import ExecutionQuerySet
 from executions.reads import StateCount, state_counts
 from executions.rerunning import RerunOptions, rerun_many
+from executions.routing import choose
 from executions.runtime import dispatch
 from executions.slots import note_slot, settle_later, take_or_refuse
 from executions.suiting import suitable
 from workflows.definition.paths import quote
 from workflows.models import Workflow, WorkflowVersion
+from workflows.routing import route_of
 from workflows.services import resolve_version
 
 log = structlog.get_logger(__name__)
@@ -95,7 +97,9 @@ class _Batch:
         self._rows: dict[int, Execution] = {}
         self._asked_versions: dict[int, str | None] = {}
         self._earlier: dict[int, Execution] = {}
-        self._versions: dict[str | None, WorkflowVersion | DomainError] = {}
+        self._route = route_of(workflow)
+        # By what is asked for, and by what a rollout gives.
+        self._versions: dict[tuple[str | None, int | None], WorkflowVersion | DomainError] = {}
         self._problems: list[Problem] = []
         self._open_queues: set[str] = set()
         self._by_key: dict[str, int] = {}
@@ -128,7 +132,7 @@ class _Batch:
                 continue
             try:
                 self._refuse_paused(row.queue)
-                row.version = self._version(self._asked_versions[index])
+                row.version = self._version(self._asked_versions[index], row)
                 note_slot(row, check_input(row))
             except (WorkflowPaused, QueuePaused):
                 raise
@@ -184,13 +188,17 @@ class _Batch:
             refuse_start(workflow=self._workflow, queue=queue)
             self._open_queues.add(queue)
 
-    def _version(self, asked: str | None) -> WorkflowVersion:
-        if asked not in self._versions:
+    def _version(self, asked: str | None, row: Execution) -> WorkflowVersion:
+        candidate = choose(self._route, row)
+        wanted = (asked, candidate)
+        if wanted not in self._versions:
             try:
-                self._versions[asked] = resolve_version(workflow=self._workflow, version=asked)
+                self._versions[wanted] = resolve_version(
+                    workflow=self._workflow, version=asked, candidate=candidate
+                )
             except DomainError as error:
-                self._versions[asked] = error
-        found = self._versions[asked]
+                self._versions[wanted] = error
+        found = self._versions[wanted]
         if isinstance(found, DomainError):
             raise found
         return found

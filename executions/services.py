@@ -26,6 +26,7 @@ from executions.models import Execution, Priority
 from executions.noting import transition_of
 from executions.reads import pending_of
 from executions.rerunning import rerun_execution
+from executions.routing import candidate_for
 from executions.runtime import dispatch
 from executions.slots import counts_at_once, insert_with_slot, note_slot, settle_later
 from executions.standing import standing_of
@@ -49,7 +50,8 @@ def start_execution(
 ) -> Started:
     """Accept one execution of a published version of `workflow`.
 
-    version: an exact version; None = the latest published one. start_at: not before this moment.
+    version: an exact version; None = the live one, or what a rollout gives this start. start_at:
+    not before this moment.
     queue: None = the first configured one.
     idempotency_key: the same key by the same actor answers the first execution again.
     starter: the execution a step of which asks for it, on behalf of whoever had started that.
@@ -75,14 +77,15 @@ def start_execution(
     earlier = earlier_of(execution)
     if earlier is not None:
         return Started(earlier, created=False)
-    line, live = standing_of(execution)
+    line, live, has_rollout = standing_of(execution)
     if line.has_holds:
         refuse_start(workflow=workflow, queue=execution.queue)
     if starter is not None:
         execution.started_by_execution_id = starter.pk
         execution.started_by_id, execution.is_test = starter.started_by_id, starter.is_test
-    if version is not None or live is None:
-        live = resolve_version(workflow=workflow, version=version)
+    if version is not None or live is None or has_rollout:
+        candidate = candidate_for(execution) if has_rollout else None
+        live = resolve_version(workflow=workflow, version=version, candidate=candidate)
     execution.version = live
     note_slot(execution, check_input(execution))
     get_in(execution, line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from django.db import DEFAULT_DB_ALIAS, connection
 
 from executions.fairness import LOOK, Line
@@ -10,7 +12,9 @@ from workflows.models import Workflow, WorkflowVersion
 from workflows.versioning.states import VersionState
 
 _STANDING = f"""
-SELECT line.has_holds, line.behind, live.id, live.version
+SELECT line.has_holds, line.behind, live.id, live.version,
+       EXISTS (SELECT FROM workflows_rollout
+                WHERE workflow_id = %(workflow)s AND state = 'active')
   FROM ({LOOK}) AS line
   LEFT JOIN (SELECT id, version FROM workflows_workflowversion
               WHERE workflow_id = %(workflow)s AND state = 'published'
@@ -18,18 +22,25 @@ SELECT line.has_holds, line.behind, live.id, live.version
 """  # noqa: S608 - constant
 
 
-def standing_of(row: Execution) -> tuple[Line, WorkflowVersion | None]:
-    """The line that an execution which is not saved would get into, and the live version.
+class Standing(NamedTuple):
+    """line: that the execution would get into. highest: the published version, with its number
+    only: what else it has is read when it is asked for; None if nothing is published. It is what a
+    start takes unless `has_rollout`, which says that a rollout has to be asked."""
 
-    That is the highest published one, with its number only: what else it has is read when it is
-    asked for. None if nothing is published.
-    """
+    line: Line
+    highest: WorkflowVersion | None
+    has_rollout: bool
+
+
+def standing_of(row: Execution) -> Standing:
+    """How things stand for an execution that is not saved."""
     known: dict[str, int | str]
     known = {"workflow": row.workflow_id, "queue": row.queue, "priority": row.priority}
     with connection.cursor() as cursor:
         cursor.execute(_STANDING, known)
-        has_holds, behind, pk, number = cursor.fetchone()
-    return Line(behind, has_holds), _version(row.workflow, pk, number) if pk else None
+        has_holds, behind, pk, number, has_rollout = cursor.fetchone()
+    highest = _version(row.workflow, pk, number) if pk else None
+    return Standing(Line(behind, has_holds), highest, has_rollout)
 
 
 def _version(workflow: Workflow, pk: int, number: str) -> WorkflowVersion:

@@ -1,4 +1,4 @@
-"""What is read of workflows and versions; every list starts with `visible_to`."""
+"""What is read of workflows, versions and rollouts; every list starts with `visible_to`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
+from workflows.versioning.rollouts import RolloutState
 from workflows.versioning.states import STARTABLE, VersionState
 
 if TYPE_CHECKING:
-    from workflows.models import Workflow, WorkflowVersion  # noqa: F401 - named in the bases below
+    from workflows.models import (  # noqa: F401 - named in the bases below
+        Rollout,
+        Workflow,
+        WorkflowVersion,
+    )
 
 HIGHEST_FIRST = ("-major", "-minor", "-patch")
 
 
 def _versions() -> QuerySet[Any]:
     return apps.get_model("workflows", "WorkflowVersion")._default_manager.all()
+
+
+def _active_rollouts(**of: Any) -> QuerySet[Any]:
+    rows = apps.get_model("workflows", "Rollout")._default_manager
+    return rows.filter(state=RolloutState.ACTIVE, **of)
 
 
 class WorkflowQuerySet(models.QuerySet["Workflow"]):
@@ -47,12 +57,19 @@ class WorkflowQuerySet(models.QuerySet["Workflow"]):
         versions = _versions().filter(workflow=OuterRef("pk"), state=state)
         return self.filter(Exists(versions))
 
+    def with_rollout(self) -> Self:
+        """Annotate `has_rollout`: whether starts have to ask which version they take."""
+        return self.annotate(has_rollout=Exists(_active_rollouts(workflow=OuterRef("pk"))))
+
     def with_live_version(self) -> Self:
-        """Annotate `live_version` and `live_version_id` (the highest published version) and
-        `draft_version`; each None where there is none."""
+        """Annotate `live_version` and `live_version_id` (what starts take, but for those that a
+        rollout gives another one), `draft_version`, and of an active rollout `candidate_version`
+        and `candidate_percent`; each None where there is none."""
+        rollout = _active_rollouts(workflow=OuterRef("pk"))
         live = (
             _versions()
             .filter(workflow=OuterRef("pk"), state=VersionState.PUBLISHED)
+            .exclude(Exists(_active_rollouts(candidate=OuterRef("pk"))))
             .order_by(*HIGHEST_FIRST)
         )
         draft = _versions().filter(workflow=OuterRef("pk"), state=VersionState.DRAFT)
@@ -60,6 +77,8 @@ class WorkflowQuerySet(models.QuerySet["Workflow"]):
             live_version=Subquery(live.values("version")[:1]),
             live_version_id=Subquery(live.values("pk")[:1]),
             draft_version=Subquery(draft.values("version")[:1]),
+            candidate_version=Subquery(rollout.values("candidate__version")[:1]),
+            candidate_percent=Subquery(rollout.values("percent")[:1]),
         )
 
 
@@ -76,6 +95,11 @@ class WorkflowVersionQuerySet(models.QuerySet["WorkflowVersion"]):
         """Those that a start without a version number chooses from."""
         return self.filter(state=VersionState.PUBLISHED)
 
+    def established(self) -> Self:
+        """The published ones without a rollout's candidate: the highest one is live."""
+        trying = Exists(_active_rollouts(candidate=OuterRef("pk")))
+        return self.published().exclude(trying)
+
     def startable(self) -> Self:
         """Those that a start may name."""
         return self.filter(state__in=STARTABLE)
@@ -83,3 +107,13 @@ class WorkflowVersionQuerySet(models.QuerySet["WorkflowVersion"]):
     def frozen(self) -> Self:
         """Everything that was ever published."""
         return self.exclude(state=VersionState.DRAFT)
+
+
+class RolloutQuerySet(models.QuerySet["Rollout"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """The rollouts of the workflows that `actor` may see."""
+        return self.all() if actor.may(Permission.WORKFLOW_VIEW) else self.none()
+
+    def active(self) -> Self:
+        """Those that starts heed; a workflow has one at most."""
+        return self.filter(state=RolloutState.ACTIVE)

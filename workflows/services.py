@@ -17,6 +17,8 @@ from autopilot.common.problems import Problem
 from workflows import documents
 from workflows.definition.compiled import content_hash
 from workflows.models import Workflow, WorkflowVersion
+from workflows.querysets import WorkflowVersionQuerySet
+from workflows.routing import refuse_during_rollout
 from workflows.slugs import RESERVED, derive_slug, free_slug
 from workflows.versioning import semver
 from workflows.versioning.ranges import Range
@@ -154,6 +156,7 @@ def publish_version(
     actor.require(Permission.WORKFLOW_PUBLISH)
     workflow = _lock(version.workflow)
     draft = _locked_draft(version, "published", check)
+    refuse_during_rollout(workflow, f"Version {draft.version} can't be published")
     documents.require_valid(draft.definition)
     _require_key(draft)
     _require_higher(workflow, draft.number)
@@ -214,14 +217,17 @@ def update_workflow(
     return row
 
 
-def resolve_version(*, workflow: Workflow, version: str | None = None) -> WorkflowVersion:
-    """The version that a start runs: the highest published one, or the one it names.
+def resolve_version(
+    *, workflow: Workflow, version: str | None = None, candidate: int | None = None
+) -> WorkflowVersion:
+    """The version that a start runs: the live one, or the one it names.
 
-    Raises Conflict when nothing is published or the named one can't be started, Invalid (path
+    candidate: what `Route.choose` gave this start; it takes that instead of the live one. Raises
+    Conflict when nothing is published or the named one can't be started, Invalid (path
     `$.version`) when there is no such number.
     """
     if version is None:
-        live = workflow.versions.published().highest_first().first()
+        live = version_in_range(workflow=workflow, range=None, candidate=candidate)
         if live is None:
             message = f"The workflow {workflow.slug} has no published version to start."
             problem = Problem("$.workflow", "workflow.not_published", message)
@@ -239,19 +245,32 @@ def resolve_version(*, workflow: Workflow, version: str | None = None) -> Workfl
     return row
 
 
-def version_in_range(*, workflow: Workflow, range: Range | None) -> WorkflowVersion | None:
+def version_in_range(
+    *, workflow: Workflow, range: Range | None, candidate: int | None = None
+) -> WorkflowVersion | None:
     """The highest published version in `range` (None: of all); None if there is none.
 
-    A range that names exactly one version is also content with a deprecated one, as a start is.
+    A rollout's candidate that is in the range is for those that it was given to (see
+    `resolve_version`), and for all if nothing else is in the range. A range that names exactly one
+    version is also content with a deprecated one, as a start is.
     """
-    published = workflow.versions.published()
-    if range is None:
-        return published.highest_first().first()
-    if range.exact is not None:
+    if range is not None and range.exact is not None:
         return workflow.versions.startable().filter(version=str(range.exact)).first()
-    numbers = {semver.parse(text): text for text in published.values_list("version", flat=True)}
+    published = workflow.versions.published()
+    if candidate is not None:
+        chosen = published.filter(pk=candidate).first()
+        if chosen is not None and (range is None or chosen.number in range):
+            return chosen
+    established = workflow.versions.established()
+    return _highest(established, range) or _highest(published, range)
+
+
+def _highest(rows: WorkflowVersionQuerySet, range: Range | None) -> WorkflowVersion | None:
+    if range is None:
+        return rows.highest_first().first()
+    numbers = {semver.parse(text): text for text in rows.values_list("version", flat=True)}
     highest = range.highest(numbers)
-    return published.get(version=numbers[highest]) if highest is not None else None
+    return rows.get(version=numbers[highest]) if highest is not None else None
 
 
 def _not_startable(version: WorkflowVersion, why: str) -> Conflict:

@@ -83,7 +83,7 @@ class Execution(ExecutionVerbs, models.Model):
         Workflow, on_delete=models.PROTECT, related_name="executions", db_index=False
     )
     version = models.ForeignKey(
-        WorkflowVersion, on_delete=models.PROTECT, related_name="executions"
+        WorkflowVersion, on_delete=models.PROTECT, related_name="executions", db_index=False
     )
 
     # Where it stands.
@@ -237,6 +237,8 @@ class Execution(ExecutionVerbs, models.Model):
             ),
             # Lists of one workflow, newest first; also serves the foreign key.
             models.Index(fields=["workflow", "-id"], name="execution_of_workflow"),
+            # How the executions of a version end; also serves the foreign key.
+            models.Index(fields=["version", "ended_at"], name="execution_version_ended"),
             # Lists by state, newest first, and the counts of the chips.
             models.Index(fields=["state", "-id"], name="execution_by_state"),
             # Roots, newest first: what lists show.

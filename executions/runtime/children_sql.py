@@ -194,6 +194,12 @@ SELECT id, 1, '', 'initialized', 'queued', 'engine', now() FROM born;
 
 NEW_ID = "SELECT nextval(pg_get_serial_sequence('executions_execution', 'id'))"
 
+# What an execution, or the one that it is part of, is correlated by.
+CORRELATION = """
+SELECT around.correlation_id FROM executions_execution p CROSS JOIN LATERAL ({WHOLE}) around
+ WHERE p.id = %(id)s
+""".replace("{WHOLE}", _WHOLE)
+
 # The workflows that have started each other down to this one, waiting for it or not.
 CHAIN = """
 WITH RECURSIVE chain AS (

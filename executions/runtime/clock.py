@@ -18,7 +18,7 @@ from django.db import Error, connection
 from django.db.models.functions import Now
 
 from autopilot.common.database_time import database_now
-from executions import holding, limiting, slots
+from executions import holding, limiting, rollouts, slots
 from executions.approvals.mail import Postman
 from executions.failing import start_owed
 from executions.models import Execution, Worker
@@ -42,6 +42,8 @@ MATCH_EVERY_SECONDS = 1.0
 LATE_SECONDS = 10.0
 MATCH_ALL_EVERY_SECONDS = 30.0
 PURGE_EVERY_SECONDS = 60.0
+# Whether a version that is being rolled out fails too much.
+JUDGE_EVERY_SECONDS = 5.0
 # A worker that should have been freed this long ago shows that the leader does not lead.
 ASLEEP_SECONDS = 3.0
 
@@ -121,6 +123,8 @@ class Clock:
         queues = self._free_workers(now)
         self._sweep(now)
         start_owed()
+        if self._is_time("judge", JUDGE_EVERY_SECONDS, now):
+            rollouts.tend(now)
         queues |= self._due(now)
         queues |= self._match(now)
         for queue in sorted(queues):

@@ -30,12 +30,13 @@ from executions.engine.snapshot import Position, Snapshot, scope_of
 from executions.hidden.veil import Veil
 from executions.holding import refuse_start
 from executions.models import Execution
-from executions.runtime.children_sql import CHAIN, LAST_CHILD, NEW_ID, SLOTS_ABOVE
+from executions.runtime.children_sql import CHAIN, CORRELATION, LAST_CHILD, NEW_ID, SLOTS_ABOVE
 from executions.runtime.rows import cursor
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import WorkflowConfig
 from workflows.definition.expressions import ExpressionError
 from workflows.models import Workflow, WorkflowVersion
+from workflows.routing import Ticket, route_of
 from workflows.services import version_in_range
 
 SHOWN_OF_CHAIN = 6
@@ -59,7 +60,7 @@ def find(snapshot: Snapshot, call: Call, veil: Veil) -> ChildFound | CallFailed:
         params = _params(config, data, None)
         with cursor() as opened:
             check_depth(opened, snapshot.execution_id, config.workflow)
-        version = _version(config)
+        version = _version(config, snapshot, position, data)
         if not config.wait:
             _check_switches(snapshot, version.workflow)
         params = _params(config, data, version.version)
@@ -147,17 +148,32 @@ def _params(config: WorkflowConfig, data: Payload, version: str | None) -> Paylo
     return encode(dict(shown), limit=settings.AUTOPILOT["MAX_INPUT_BYTES"] + 1_000, what="It")
 
 
-def _version(config: WorkflowConfig) -> WorkflowVersion:
-    workflow = Workflow.objects.filter(slug=config.workflow).first()
+def _version(
+    config: WorkflowConfig, snapshot: Snapshot, position: Position, data: Payload
+) -> WorkflowVersion:
+    workflow = Workflow.objects.with_rollout().filter(slug=config.workflow).first()
     if workflow is None:
         message = f"There is no workflow with the slug {config.workflow}."
         raise EngineError(ErrorInfo(CHILD_NOT_FOUND, message, retryable=True))
-    version = version_in_range(workflow=workflow, range=config.range)
+    has_rollout = workflow.has_rollout  # type: ignore[attr-defined]
+    route = route_of(workflow) if has_rollout else None
+    candidate = route.choose(_ticket(snapshot, position, data)) if route else None
+    version = version_in_range(workflow=workflow, range=config.range, candidate=candidate)
     if version is None:
         wanted = f"in the range {config.range.text}" if config.range else "at all"
         message = f"The workflow {config.workflow} has no published version {wanted}."
         raise EngineError(ErrorInfo(CHILD_NO_VERSION, message, retryable=True))
     return version
+
+
+def _ticket(snapshot: Snapshot, position: Position, data: Payload) -> Ticket:
+    """A child has the correlation of what it is part of; without one, this step has one of its own,
+    so that it decides alike each time."""
+    with cursor() as opened:
+        opened.execute(CORRELATION, {"id": snapshot.execution_id})
+        (correlation,) = opened.fetchone()
+    here = f"{snapshot.execution_id}:{position.step_id}"
+    return Ticket(data.value, correlation, otherwise=here)
 
 
 def _check_switches(snapshot: Snapshot, workflow: Workflow) -> None:
