@@ -121,9 +121,13 @@ def waits_for(cursor: Any, signals: Sequence[Kept]) -> list[Wait]:
 
 def match_waits(cursor: Any, ids: Collection[int]) -> Woken:
     """After the commit in which these executions have begun to wait; outside of transactions."""
+    return _give(cursor, _pairs_for(cursor, ids))
+
+
+def _pairs_for(cursor: Any, ids: Collection[int]) -> list[tuple[int, int]]:
     waits = _read(cursor, Wait, signals_sql.WAITS, ids=list(ids))
     if not waits:
-        return Woken()
+        return []
     signals = _read(cursor, Kept, signals_sql.SIGNALS_BY_KEY, **_keys(waits), limit=MAX_AT_ONCE)
     targets = {pk for each in waits for pk in (each.execution_id, each.document_id)}
     signals += _read(
@@ -133,7 +137,7 @@ def match_waits(cursor: Any, ids: Collection[int]) -> Woken:
         targets=list(targets),
         limit=MAX_AT_ONCE,
     )
-    return _give(cursor, pairs_of(waits, signals))
+    return pairs_of(waits, signals)
 
 
 def match_signals(ids: Collection[int]) -> None:
@@ -168,11 +172,21 @@ def match_late(seconds: float) -> set[str]:
 def match_all() -> set[str]:
     """Everything there is; answers queues with work."""
     with connection.cursor() as cursor:
-        with transaction.atomic():
-            cursor.execute(signals_sql.ALL_WAITS, {"limit": MAX_AT_ONCE})
-            waits = [row[0] for row in cursor.fetchall()]
+        waits = _all_waits(cursor)
         woken = match_waits(cursor, waits) if waits else Woken()
     return woken.call_owners()
+
+
+def pairs_there(cursor: Any) -> list[tuple[int, int]]:
+    """Executions that wait, and signals that are kept for them, which nobody has given yet."""
+    waits = _all_waits(cursor)
+    return _pairs_for(cursor, waits) if waits else []
+
+
+def _all_waits(cursor: Any) -> list[int]:
+    with transaction.atomic():
+        cursor.execute(signals_sql.ALL_WAITS, {"limit": MAX_AT_ONCE})
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _read(cursor: Any, kind: type[Row], sql: str, **parameters: Any) -> list[Row]:

@@ -10,7 +10,16 @@ Json = dict[str, Any]
 
 FAIL = {"error": "my.error", "message": "No."}
 RETRY = {"max_attempts": 4, "initial_interval": 60, "jitter": 0.5, "budget": 150}
+RETRIES = [
+    {"max_attempts": 2},
+    RETRY,
+    {"max_attempts": 3, "errors": ["http.*", "child.*"]},
+    {"max_attempts": 3, "except": ["timeout.*"]},
+]
+CAUGHT = [["*"], ["http.*"], ["my.error", "child.failed"], ["timeout.step"]]
 SIGNALS = ("paid", "packed")
+# What goes on as a new execution: once, by the round that its input says.
+AS_NEW = {"continue_as_new": {"input": {"n": "{{ input.n }}", "early": False, "round": 2}}}
 
 
 def named(step_id: str, type_: str, config: Json, **fields: Any) -> Json:
@@ -76,11 +85,27 @@ def steps(depth: int, prefix: str) -> st.SearchStrategy[list[Json]]:
     def of(count: int) -> st.SearchStrategy[list[Json]]:
         names = [f"{prefix}{number}" for number in range(count)]
         parts = st.tuples(*(step(depth, name, names) for name in names)).map(list)
-        return st.tuples(parts, st.sampled_from([False, False, False, True])).map(
-            lambda both: both[0] + (_loop(prefix, names[0]) if both[1] else [])
+        order = st.just(names[1:]) | st.permutations(names[1:])
+        return st.tuples(parts, order, st.sampled_from([False, False, False, True])).map(
+            lambda made: _joined(made[0], [names[0], *made[1]], _loop(prefix, names[0]), made[2])
         )
 
     return st.integers(1, 4).flatmap(of)
+
+
+def _joined(parts: list[Json], order: list[str], loop: list[Json], loops: bool) -> list[Json]:
+    """The steps of a scope; flow goes through all of them in this order, whatever theirs is."""
+    below = [each["id"] for each in (*parts, *(loop if loops else []))]
+    after = [*order[1:], loop[0]["id"] if loops else "end"]
+    for each in parts:
+        follower = after[order.index(each["id"])]
+        place = below.index(each["id"]) + 1
+        if each["type"] == "choice":
+            ways = [*each["config"]["choices"], {"when": "len(steps) < 20", "next": follower}]
+            each["config"] = {**each["config"], "choices": ways}
+        elif (below[place] if place < len(below) else "end") != follower:
+            each["next"] = follower
+    return [*parts, *(loop if loops else [])]
 
 
 def _loop(prefix: str, first: str) -> list[Json]:
@@ -94,17 +119,16 @@ def _loop(prefix: str, first: str) -> list[Json]:
 
 
 def step(depth: int, name: str, siblings: list[str]) -> st.SearchStrategy[Json]:
-    kinds = [*_simple(name), *_outside(), *_workflows(name)]
+    kinds = [*_simple(name), *_outside(), *_workflows(name), *_as_new(name)]
     if depth:
         kinds += _nested(depth, name)
-    targets = st.sampled_from(["end", *siblings])
+    kinds += [_choice(targets := st.sampled_from(["end", *siblings]))]
     extra = st.fixed_dictionaries(
         {},
         optional={
-            "retry": st.sampled_from([{"max_attempts": 2}, RETRY]),
-            "catch": targets.map(
-                lambda target: [{"errors": ["*"], "next": target, "as": "problem"}]
-            ),
+            "retry": st.sampled_from(RETRIES),
+            "catch": st.tuples(st.sampled_from(CAUGHT), targets).map(_catch),
+            "heartbeat": st.just(15),
             "assign": st.sampled_from([{"last": name}, {"x": "{{ steps." + name + ".attempts }}"}]),
             "when": st.sampled_from(
                 ["input.n != 3", f"default(steps.{name}.attempts, 0) == 0", "len(steps) < 9"]
@@ -123,10 +147,29 @@ def _simple(name: str) -> list[st.SearchStrategy[Json]]:
         st.just({"type": "action", "config": {"action": "noop"}}),
         st.just({"type": "action", "config": {"action": "noop", "with": {"of": name}}}),
         st.sampled_from([30, 45]).map(lambda n: {"type": "wait", "config": {"duration": n}}),
+        st.sampled_from(["00:00:50", "00:02:00"]).map(
+            lambda time: {"type": "wait", "config": {"until": f"2026-01-01T{time}Z"}}
+        ),
         st.just({"type": "fail", "when": "execution.id == 1", "config": FAIL}),
         st.just({"type": "fail", "when": "len(steps) > 1", "config": FAIL}),
         st.just({"type": "succeed", "when": "input.early", "config": {"output": name}}),
     ]
+
+
+def _choice(targets: st.SearchStrategy[str]) -> st.SearchStrategy[Json]:
+    """Goes on anywhere, at most twice; sometimes nowhere, which is an error."""
+    ways = st.lists(
+        st.tuples(st.sampled_from(["input.n > 2", "len(steps) < 3"]), targets), min_size=1
+    ).map(lambda found: [{"when": when, "next": target} for when, target in found[:2]])
+    config = st.fixed_dictionaries({"choices": ways}, optional={"default": targets})
+    return config.map(lambda made: {"type": "choice", "config": made})
+
+
+def _catch(both: tuple[list[str], str]) -> list[Json]:
+    """What is caught first is named; the rest goes on at the end."""
+    errors, target = both
+    rest = [] if "*" in errors else [{"errors": ["*"], "next": "end"}]
+    return [{"errors": errors, "next": target, "as": "problem"}, *rest]
 
 
 def _outside() -> list[st.SearchStrategy[Json]]:
@@ -148,16 +191,28 @@ def _workflows(name: str) -> list[st.SearchStrategy[Json]]:
     return [config.map(lambda made: {"type": "workflow", "config": made})]
 
 
+def _as_new(name: str) -> list[st.SearchStrategy[Json]]:
+    """Only steps of the document's own list go on as a new execution."""
+    once = {"type": "succeed", "when": "default(input.round, 1) == 1", "config": AS_NEW}
+    return [] if "_" in name else [st.just(once)]
+
+
 def _nested(depth: int, name: str) -> list[st.SearchStrategy[Json]]:
     inner = steps(depth - 1, f"{name}_")
     last = st.none() | steps(0, f"{name}_f")
     sides = st.tuples(*(steps(depth - 1, f"{name}_{side}") for side in "ab"))
     limits = st.fixed_dictionaries(
-        {}, optional={"max_concurrency": st.just(1), "tolerated_failures": st.just(1)}
+        {},
+        optional={
+            "items": st.sampled_from(["[]", "[1, 2, 3, 4, 5]", "input.n"]),
+            "batch_size": st.just(2),
+            "max_concurrency": st.sampled_from([1, 2]),
+            "tolerated_failures": st.sampled_from([1, "50%"]),
+        },
     )
     return [
         st.tuples(inner, last).map(_group),
-        st.tuples(sides, st.sampled_from(["all", "any", 2])).map(_parallel),
+        st.tuples(sides, st.sampled_from(["all", "any", 1, 2])).map(_parallel),
         st.tuples(inner, limits).map(_map),
     ]
 
@@ -175,18 +230,22 @@ def _parallel(parts: tuple[tuple[list[Json], ...], Any]) -> Json:
 
 def _map(parts: tuple[list[Json], Json]) -> Json:
     inner, limits = parts
-    return {"type": "map", "config": {"items": "[1, 2, 3]", "as": "it", "steps": inner, **limits}}
+    config = {"items": "[1, 2, 3]", "as": "it", "steps": inner, **limits}
+    return {"type": "map", "config": config}
 
 
 _WITHOUT = {
     "fail": {"compensate", "catch", "retry", "timeout"},
     "succeed": {"compensate", "catch", "retry", "timeout"},
     "transform": {"timeout"},
+    "choice": {"compensate"},
 }
 
 
 def _merge(name: str, kind: Json, extra: Json) -> Json:
     without = _WITHOUT.get(kind["type"], set())
+    if kind["type"] != "action":
+        without = {*without, "heartbeat"}
     kept = {key: value for key, value in extra.items() if key not in without}
     return {"id": name, "name": name, **kept, **kind}
 
