@@ -111,6 +111,12 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _item(
+                        "Health",
+                        "monitor_heart",
+                        "monitoring_monitoring_changelist",
+                        "monitoring.view_monitoring",
+                    ),
+                    _item(
                         "Queues",
                         "stacks",
                         "executions_hold_changelist",

@@ -70,8 +70,8 @@ class Worker:
 class Ground(Stand):
     """The stand of the benchmarks with workers that may die, and the outside service."""
 
-    def __init__(self) -> None:
-        super().__init__(workers=0, web=False)
+    def __init__(self, *, web: bool = False) -> None:
+        super().__init__(workers=0, web=web)
         self.calls = self.folder / "calls"
         self.herd: list[Worker] = []
         self.kills: list[Kill] = []
@@ -125,7 +125,7 @@ class Ground(Stand):
         """`kill -9`, and wait until it is dead."""
         led = worker.leads
         os.kill(worker.pid, signal.SIGKILL)
-        self._wait_for_end(worker)
+        self.wait_for_end(worker)
         self.kills.append(Kill(worker.pid, time.time(), led))
         self.herd.remove(worker)
 
@@ -135,9 +135,10 @@ class Ground(Stand):
             if worker.is_alive:
                 os.kill(worker.pid, signal.SIGTERM)
         for worker in self.herd:
-            self._wait_for_end(worker)
+            self.wait_for_end(worker)
         self.herd = []
 
-    def _wait_for_end(self, worker: Worker) -> None:
+    def wait_for_end(self, worker: Worker) -> None:
+        """Raises NotReady if it does not."""
         what = f"{worker.log.stem} has ended"
         self.wait_until(lambda: not worker.is_alive, READY_SECONDS, what)

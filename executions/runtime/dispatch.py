@@ -89,6 +89,12 @@ def wake(execution_ids: Iterable[int]) -> None:
         _be_silent(error)
 
 
+def failed_bells(queue: str) -> int:
+    """How many jobs of this queue have failed and are still kept. Raises RedisError, OSError."""
+    bells = Queue(queue, connection=client(), serializer=JSONSerializer)
+    return len(bells.failed_job_registry)
+
+
 def is_reachable() -> bool:
     """Whether Redis answers within the timeout."""
     try:

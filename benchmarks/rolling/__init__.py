@@ -1,0 +1,1 @@
+"""Everything is restarted, one process after the other, while it works."""
