@@ -12,14 +12,15 @@ from workflows.versioning.rollouts import bucket_of
 
 Steps = list[dict[str, Any]] | None
 FAIL = {"type": "fail", "config": {"error": "test.broken", "message": "It is broken."}}
+FAILING = [{**NOOP, "id": "a"}, {**FAIL, "id": "b"}]
 
 
 def two_versions(steps: Steps = None, base: Steps = None, **document: Any) -> Workflow:
     """Version 1.0.0 is live and has the steps `base` (default: it does nothing); the draft 1.1.0
-    has `steps` (default: it fails)."""
+    has `steps` (default: it fails after that)."""
     head = {"name": "Refund", "slug": "refund", **document}
     workflow = published(base or [{**NOOP, "id": "a"}], **head)
-    named = [{"name": each.get("id", "step"), **each} for each in steps or [{**FAIL, "id": "a"}]]
+    named = [{"name": each.get("id", "step"), **each} for each in steps or FAILING]
     create_version(
         actor=SYSTEM, workflow=workflow, document={**head, "steps": named, "version": "1.1.0"}
     )
@@ -33,7 +34,10 @@ def rolling(
     workflow = two_versions(steps, base)
     terms = {"min_executions": 5, **terms}
     return start_rollout(
-        workflow=workflow, actor=SYSTEM, terms=RolloutTerms(percent=percent, **terms)
+        workflow=workflow,
+        actor=SYSTEM,
+        terms=RolloutTerms(percent=percent, **terms),
+        override_reason="Only a test: the steps are others, the number stays in the range.",
     )
 
 

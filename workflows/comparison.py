@@ -12,24 +12,55 @@ from autopilot.common.errors import NotFound
 from autopilot.common.problems import Problem
 from workflows import documents
 from workflows.models import Workflow, WorkflowVersion
+from workflows.numbering import FIRST_VERSION, frozen_numbers, lowest_honest
+from workflows.versioning.contract import Bump, Reason
 from workflows.versioning.diff import Change, compare
 from workflows.versioning.guard import Judgement, judge
 from workflows.versioning.semver import Version
+from workflows.versioning.states import STARTABLE
+
+_NOTHING = Judgement(Bump.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a version changes against an earlier one.
+    """What a definition changes against an earlier version.
 
+    number: its own; None while nobody has chosen one.
     against: None for the first version, which breaks nobody.
-    suggested: the lowest honest number. enough: whether the version's own is not below that.
+    suggested: the lowest honest number that is free. enough: whether its own is not below what is
+        honest; without a number of its own it is.
     """
 
-    version: WorkflowVersion
+    number: Version | None
     against: WorkflowVersion | None
     judgement: Judgement
     suggested: Version
     enough: bool
+
+    @property
+    def granted(self) -> Bump:
+        """What its own number tells those who rely on the earlier version."""
+        if self.number is None or self.against is None:
+            return Bump.MAJOR
+        before = self.against.number
+        if self.number.major != before.major:
+            return Bump.MAJOR
+        return Bump.MINOR if self.number.minor != before.minor else Bump.PATCH
+
+    @property
+    def blocking(self) -> list[Reason]:
+        """The reasons for which its own number is too small."""
+        return [each for each in self.judgement.reasons if each.bump > self.granted]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "version": str(self.number) if self.number else None,
+            "against": self.against.version if self.against else None,
+            "suggested": str(self.suggested),
+            "enough": self.enough,
+            **self.judgement.as_dict(),
+        }
 
 
 def judge_version(
@@ -37,23 +68,54 @@ def judge_version(
 ) -> Comparison:
     """What `version` means for those who rely on `against`: by default what stood before it."""
     actor.require(Permission.WORKFLOW_VIEW)
-    before = against or previous_of(version)
+    if against is None:
+        return judge_at(version, version.number)
+    found = judge(against.definition, version.definition)
+    suggested = found.number(against.number)
+    enough = version.number >= suggested
+    return Comparison(version.number, against, found, suggested, enough)
+
+
+def judge_next(*, actor: Actor, workflow: Workflow, document: object) -> Comparison:
+    """What a definition that is not saved would mean as the next version of `workflow`.
+
+    Raises DefinitionError with every problem of the document.
+    """
+    actor.require(Permission.WORKFLOW_VIEW)
+    parts = documents.read(document, slug=workflow.slug)
+    new = WorkflowVersion(workflow=workflow, definition=parts.definition)
+    return judge_at(new, parts.version)
+
+
+def judge_at(version: WorkflowVersion, number: Version | None) -> Comparison:
+    """What `version` would mean under `number`; None: as what follows the highest version."""
+    before = basis_of(version.workflow, number)
     if before is None:
-        nothing = judge(version.definition, version.definition)
-        return Comparison(version, None, nothing, version.number, True)
+        return Comparison(number, None, _NOTHING, number or FIRST_VERSION, True)
     found = judge(before.definition, version.definition)
-    enough = found.allows(before.number, version.number)
-    return Comparison(version, before, found, found.number(before.number), enough)
+    published = frozen_numbers(version.workflow)
+    if version.pk and not version.is_draft:
+        published = [each for each in published if each < version.number]
+    suggested = lowest_honest(found, before.number, published)
+    enough = number is None or found.allows(before.number, number)
+    return Comparison(number, before, found, suggested, enough)
 
 
 def previous_of(version: WorkflowVersion) -> WorkflowVersion | None:
-    """The highest version below this one that was ever published."""
-    rows = version.workflow.versions.frozen().exclude(pk=version.pk)
-    numbers = {
-        Version(*row[1:]): row[0] for row in rows.values_list("pk", "major", "minor", "patch")
-    }
-    highest = max((each for each in numbers if each < version.number), default=None)
-    return rows.get(pk=numbers[highest]) if highest is not None else None
+    """The version whose users got, or would get, this one next."""
+    return basis_of(version.workflow, version.number)
+
+
+def basis_of(workflow: Workflow, number: Version | None) -> WorkflowVersion | None:
+    """The version whose users would get `number` next (None: the highest number of all).
+
+    The highest one below it that can be started. Where none can be any more, the highest archived
+    one: others may still name a range that it was in.
+    """
+    rows = workflow.versions.frozen().values_list("pk", "state", "major", "minor", "patch")
+    every = [(row[1] in STARTABLE, Version(*row[2:]), row[0]) for row in rows]
+    below = [each for each in every if number is None or each[1] < number]
+    return workflow.versions.get(pk=max(below)[2]) if below else None
 
 
 def differences(*, actor: Actor, old: WorkflowVersion, new: WorkflowVersion) -> list[Change]:

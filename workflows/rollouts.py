@@ -30,7 +30,7 @@ from workflows.rollout_terms import (
     checked_reason,
 )
 from workflows.routing import RolloutActive, refuse_during_rollout
-from workflows.services import publish_version
+from workflows.services import deprecate_version, publish_version
 from workflows.versioning.rollouts import DecisionKind
 from workflows.versioning.states import VersionState
 
@@ -244,16 +244,7 @@ def _end(
 def _deprecate(version: WorkflowVersion, actor: Actor, reason: str) -> None:
     if version.state != VersionState.PUBLISHED:
         return
-    version.deprecate()
-    version.updated_at = clock.now()
-    version.save()
-    audit.record(
-        actor=actor,
-        action="workflow.deprecated",
-        target=version,
-        before={"state": VersionState.PUBLISHED},
-        after={"state": VersionState.DEPRECATED, "reason": reason},
-    )
+    deprecate_version(actor=actor, version=version, reason=reason)
 
 
 def _decide(

@@ -13,6 +13,9 @@ class Permission(StrEnum):
     WORKFLOW_VIEW = "workflows.view_workflow"
     WORKFLOW_EDIT = "workflows.change_workflow"
     WORKFLOW_PUBLISH = "workflows.publish_workflow"
+    WORKFLOW_REVIEW = "workflows.review_workflow"
+    WORKFLOW_OVERRIDE_GUARD = "workflows.override_guard"
+    WORKFLOW_REQUIRE_REVIEW = "workflows.require_review"
     EXECUTION_VIEW = "executions.view_execution"
     EXECUTION_START = "executions.start_execution"
     EXECUTION_CONTROL = "executions.control_execution"
@@ -48,10 +51,12 @@ _OPERATOR = _VIEWER | {
     Permission.LIMITS_MANAGE,
 }
 # A designer tries out what they write, and so may start; controlling other people's
-# executions stays with operators.
+# executions stays with operators. Whom the rules of publishing bind doesn't change those rules: to
+# publish against the guard and to switch reviews on and off is for administrators.
 _DESIGNER = _VIEWER | {
     Permission.WORKFLOW_EDIT,
     Permission.WORKFLOW_PUBLISH,
+    Permission.WORKFLOW_REVIEW,
     Permission.EXECUTION_START,
 }
 

@@ -27,7 +27,7 @@ def with_another_version(workflow: Workflow) -> Workflow:
         "properties": {"customer": {"type": "string"}, "urgency": {"enum": ["low", "high"]}},
         "required": ["customer"],
     }
-    document = {**live, "version": "1.1.0", "input_schema": schema}
+    document = {**live, "version": "2.0.0", "input_schema": schema}
     publish_version(
         actor=SYSTEM, version=create_version(actor=SYSTEM, workflow=workflow, document=document)
     )

@@ -89,7 +89,7 @@ def test_a_start_runs_what_was_published_a_moment_ago(workflow):
         document={"name": "Test", "steps": [{"id": "b", "name": "b", **NOOP}]},
     )
     assert started(workflow).version_id == first.version_id
-    publish_version(actor=SYSTEM, version=draft)
+    publish_version(actor=SYSTEM, version=draft, number="suggest")
     second = started(workflow)
     assert second.version_id == draft.pk
     assert second.version.definition["steps"][0]["id"] == "b"
@@ -141,7 +141,7 @@ def test_a_repeated_request_gets_the_same_answer_after_a_stricter_version(workfl
         "input_schema": {"type": "object", "required": ["amount"]},
     }
     draft = create_version(actor=SYSTEM, workflow=workflow, document=document)
-    publish_version(actor=SYSTEM, version=draft)
+    publish_version(actor=SYSTEM, version=draft, number="suggest")
     again = start_execution(workflow=workflow, actor=SYSTEM, input={}, idempotency_key="k")
     assert (again.execution.pk, again.created) == (first.execution.pk, False)
 

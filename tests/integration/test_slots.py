@@ -110,7 +110,7 @@ def limited_version(workflow: Workflow) -> Workflow:
         "concurrency": {"key": "input.k", "limit": 1},
     }
     draft = create_version(workflow=workflow, actor=SYSTEM, document=document)
-    publish_version(actor=SYSTEM, version=draft)
+    publish_version(actor=SYSTEM, version=draft, number="suggest")
     return workflow
 
 

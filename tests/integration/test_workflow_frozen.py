@@ -11,14 +11,19 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django_fsm import TransitionNotAllowed, can_proceed
 
+from autopilot.accounts.actors import Actor
+from autopilot.accounts.roles import Role
 from autopilot.common import clock
-from tests.factories import DraftFactory, VersionFactory
+from tests.factories import DraftFactory, VersionFactory, actor_with
+from workflows import services
 from workflows.models import WorkflowVersion
+from workflows.versioning.review import ReviewVerdict
 from workflows.versioning.states import MOVES, VersionState
 
 pytestmark = pytest.mark.django_db
 
 TABLE = "workflows_workflowversion"
+SYSTEM = Actor.system("tests")
 
 
 def run(sql: str, *values: Any) -> None:
@@ -49,10 +54,7 @@ FROZEN = {
 @pytest.mark.parametrize("state", [VersionState.PUBLISHED, VersionState.DEPRECATED])
 @pytest.mark.parametrize("column", sorted(FROZEN))
 def test_a_published_version_keeps_every_column(column: str, state: VersionState) -> None:
-    version = VersionFactory()
-    if state == VersionState.DEPRECATED:
-        version.deprecate()
-        version.save()
+    version = in_state(state)
     before = row(version)
     slug = re.escape(version.workflow.slug)
     sentence = f"Version 1.0.0 of workflow {slug} is {state} and frozen: create a new version"
@@ -96,24 +98,28 @@ def test_truncate_empties_the_table() -> None:
 
 
 def test_the_migration_goes_back_and_forth() -> None:
-    migration = import_module("workflows.migrations.0002_published_is_frozen")
+    migration = import_module("workflows.migrations.0006_history_is_kept")
     version = VersionFactory()
+    move = f"UPDATE {TABLE} SET state = %s WHERE id = %s"
+    run(move, "deprecated", version.pk)
     run(migration.BACKWARD)
-    run(f"UPDATE {TABLE} SET changelog = 'Other' WHERE id = %s", version.pk)
+    with pytest.raises(IntegrityError, match="can not go from deprecated to published"):
+        run(move, "published", version.pk)
+    version.transitions.update(reason="Other")
     run(migration.FORWARD)
-    with pytest.raises(IntegrityError, match="is published and frozen"):
-        run(f"UPDATE {TABLE} SET changelog = 'More' WHERE id = %s", version.pk)
+    run(move, "published", version.pk)
+    with pytest.raises(IntegrityError, match="is history"), transaction.atomic():
+        version.transitions.update(reason="More")
 
 
 def in_state(state: VersionState) -> WorkflowVersion:
     if state == VersionState.DRAFT:
         return DraftFactory()
     version = VersionFactory()
-    for move in (version.deprecate, version.archive):
+    for move in (services.deprecate_version, services.archive_version):
         if version.state == state:
             break
-        move()
-        version.save()
+        version = move(actor=SYSTEM, version=version)
     assert version.state == state
     return version
 
@@ -141,7 +147,7 @@ def test_the_trigger_knows_the_same_moves_as_the_table(
 @pytest.mark.parametrize("state", list(VersionState))
 def test_the_model_knows_the_same_moves_as_the_table(state: VersionState) -> None:
     version = in_state(state)
-    verbs = {"publish", "deprecate", "archive"}
+    verbs = {move.name for move in MOVES}
     assert {verb for verb in verbs if can_proceed(getattr(version, verb))} == {
         move.name for move in MOVES if move.source == state
     }
@@ -173,6 +179,23 @@ def test_a_draft_keeps_to_the_constraints(change: str, constraint: str) -> None:
     with pytest.raises(DatabaseError, match=constraint):
         run(f"UPDATE {TABLE} SET {change} WHERE id = %s", draft.pk)
     assert row(draft) == before
+
+
+def test_what_has_happened_to_a_version_is_kept() -> None:
+    draft = DraftFactory()
+    services.review_version(
+        actor=actor_with(Role.DESIGNER),
+        version=draft,
+        verdict=ReviewVerdict.APPROVED,
+        content_hash=draft.content_hash,
+    )
+    version = services.publish_version(actor=SYSTEM, version=draft)
+    for kept in (version.transitions, version.reviews):
+        before = list(kept.values())
+        for change in (lambda rows: rows.update(at=clock.now()), lambda rows: rows.all().delete()):
+            with pytest.raises(IntegrityError, match="is history"), transaction.atomic():
+                change(kept)
+        assert list(kept.values()) == before != []
 
 
 def test_one_draft_and_one_row_per_number() -> None:

@@ -35,6 +35,7 @@ def test_designers_write_publish_and_try_out_but_do_not_control() -> None:
     assert MATRIX[Role.DESIGNER] - MATRIX[Role.VIEWER] == {
         "workflows.change_workflow",
         "workflows.publish_workflow",
+        "workflows.review_workflow",
         "executions.start_execution",
     }
 

@@ -126,9 +126,9 @@ def verdict(found: Comparison) -> str:
     if against is None:
         return "There is nothing before it: the first version breaks nobody."
     first = found.judgement.reasons[0].sentence if found.judgement.reasons else ""
-    if found.version.number < against.number:
+    if found.number is not None and found.number < against.number:
         word = _BUMPS[found.judgement.bump]
-        return f"{found.version.version} is the earlier one. Going back would be {word}. {first}"
+        return f"{found.number} is the earlier one. Going back would be {word}. {first}"
     if found.judgement.bump == Bump.NONE:
         return f"Any number after {against.version} is honest."
     rest = len(found.judgement.reasons) + found.judgement.more - 1

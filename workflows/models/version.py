@@ -23,11 +23,12 @@ class WorkflowVersion(models.Model):
     definition: the validated, normalized document without its `slug` and `version`, which are
         columns, so that no two places can disagree.
     content_hash: hex SHA-256 of `definition`; equal hashes run alike.
-    author: who wrote it; empty for the system. People who wrote a version are deactivated, not
-        deleted.
+    author: who began it; empty for the system. People who wrote a version are deactivated, not
+        deleted. writers: everybody who had a hand in it while it was a draft.
 
     While it is a draft it may be edited or deleted; from then on a database trigger keeps number,
-    definition, hash, author and changelog as they are, and lets the state only move forward.
+    definition, hash, author and changelog as they are, and lets the state move only as
+    `versioning/states.py` says. What has happened to it is in its transitions and reviews.
     """
 
     # `version_by_precedence` begins with this column: an index of its own would only cost.
@@ -50,6 +51,7 @@ class WorkflowVersion(models.Model):
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
+    writers = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="+", blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     updated_at = models.DateTimeField(default=clock.now, editable=False)
     published_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -139,7 +141,19 @@ class WorkflowVersion(models.Model):
         """Start only for those who ask for this very number."""
 
     @transition(
+        field=state, source=VersionState.DEPRECATED.value, target=VersionState.PUBLISHED.value
+    )
+    def reinstate(self) -> None:
+        """Be chosen again by starts that name no number."""
+
+    @transition(
         field=state, source=VersionState.DEPRECATED.value, target=VersionState.ARCHIVED.value
     )
     def archive(self) -> None:
         """Start for nobody; what runs goes on."""
+
+    @transition(
+        field=state, source=VersionState.ARCHIVED.value, target=VersionState.DEPRECATED.value
+    )
+    def restore(self) -> None:
+        """Start again for those who ask for this very number."""

@@ -16,12 +16,14 @@ class Workflow(models.Model):
 
     Name, description and labels are for finding it: they start as the first document has them and
     are changed here, never by a later version. `created_by` is empty for the system.
+    review_required: a version is published only after somebody else has approved it.
     """
 
     slug = models.CharField(max_length=100, unique=True)
     name = models.CharField(max_length=200)
     description = models.TextField(max_length=4_000, blank=True, default="")
     labels = models.JSONField(default=dict, blank=True)
+    review_required = models.BooleanField(default=False, db_default=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -32,7 +34,12 @@ class Workflow(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
-        permissions = [("publish_workflow", "Can publish a version of a workflow")]
+        permissions = [
+            ("publish_workflow", "Can publish a version of a workflow"),
+            ("review_workflow", "Can approve other people's versions of a workflow"),
+            ("override_guard", "Can publish a version against the guard of its number"),
+            ("require_review", "Can say whether versions of a workflow need an approval"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(slug__regex=r"^[a-z0-9]+(-[a-z0-9]+)*$"), name="workflow_slug_form"

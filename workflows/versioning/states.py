@@ -1,7 +1,7 @@
 """The states of a workflow version and the moves between them.
 
-This table is the source: the model's transitions are generated from it, and a test compares it with
-the database trigger that refuses every other move.
+This table is the source: a test compares it with the model's transitions and with the database
+trigger that refuses every other move. Content is frozen by the first move; the state stays free.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Move:
 MOVES = (
     Move("publish", VersionState.DRAFT, VersionState.PUBLISHED),
     Move("deprecate", VersionState.PUBLISHED, VersionState.DEPRECATED),
+    Move("reinstate", VersionState.DEPRECATED, VersionState.PUBLISHED),
     Move("archive", VersionState.DEPRECATED, VersionState.ARCHIVED),
+    Move("restore", VersionState.ARCHIVED, VersionState.DEPRECATED),
 )
 
-TERMINAL = frozenset({VersionState.ARCHIVED})
 # New executions may pin these; a deprecated version only when it is asked for by number.
 STARTABLE = frozenset({VersionState.PUBLISHED, VersionState.DEPRECATED})
