@@ -1,35 +1,16 @@
-"""Who acts when a command does, and what the commands read alike."""
+"""What the commands read alike."""
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from django.db import Error
-
-from autopilot.accounts.actors import Actor
+from autopilot.accounts.operators import not_ready, operator
 from autopilot.common.api.parsers import parse_json
 
-
-def operator() -> Actor:
-    """Whoever owns the machine; audit entries name the user that the system knows."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):
-        name = "somebody"
-    return Actor.system(f"{name}, by manage.py")
-
-
-def not_ready(error: Error) -> str:
-    """What to do when PostgreSQL doesn't answer, or its tables aren't these."""
-    reason = str(error).strip().splitlines()[0]
-    return (
-        f"PostgreSQL is not ready ({reason}): check DATABASE_URL, or run scripts/migrate.sh if "
-        "its tables are missing or old."
-    )
+__all__ = ["labels_of", "not_ready", "operator", "read_json"]
 
 
 def labels_of(pairs: Iterable[str]) -> dict[str, str]:

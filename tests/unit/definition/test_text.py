@@ -98,7 +98,7 @@ def test_samples_stay_what_they_are_as_yaml(sample: str) -> None:
     text = write_yaml(document)
     assert read_text(text).document == document
     # Also to the readers of YAML that most people have.
-    assert yaml.safe_load(text) == document
+    assert yaml.load(text, Loader=yaml.CSafeLoader) == document
 
 
 def test_fields_stand_in_the_order_of_the_language_and_values_as_they_come() -> None:
@@ -306,7 +306,6 @@ def test_bytes_that_are_no_text_are_told_with_their_place() -> None:
     )
 
 
-def test_many_values_are_read_up_to_a_bound() -> None:
-    assert len(read_text("[" + "0," * 150_000 + "0]").document) == 150_001
+def test_more_values_than_a_definition_can_have_are_refused() -> None:
     ((_, code, _),) = refusal("[" + "0," * 200_000 + "0]")
     assert code == "text.too_many"
