@@ -36,6 +36,7 @@ from executions.console.sentences import describe, html_of
 from executions.console.signals import SignalAdmin, SignalPage
 from executions.console.starting import StartPage
 from executions.console.switches import HoldAdmin
+from executions.console.trying import TryingPage, trying_panel
 from executions.console.undoing import calls_of
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import FINAL, State
@@ -55,6 +56,7 @@ RERUNNING = (Permission.EXECUTION_CONTROL, Permission.EXECUTION_START)
 MAX_WORKFLOWS = 500
 
 panels.register(ExecutionsOfWorkflows)
+panels.register_editor_panel(trying_panel)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(Signal, SignalAdmin)
 admin.site.register(Hold, HoldAdmin)
@@ -62,7 +64,7 @@ admin.site.register(ActionLimit, LimitAdmin)
 
 
 @admin.register(Execution)
-class ExecutionAdmin(StartPage, RerunPage, BulkPage, SignalPage, PageAdmin):
+class ExecutionAdmin(StartPage, RerunPage, BulkPage, SignalPage, TryingPage, PageAdmin):
     """What is running. Nothing is edited here: verbs go through `executions.services`."""
 
     permission = Permission.EXECUTION_VIEW
@@ -73,6 +75,7 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, SignalPage, PageAdmin):
         return [
             self.page("", "changelist", self.list_page),
             self.page("bulk/", "bulk", self.bulk_page, permission=control),
+            *self.trying_pages(),
             self.page("start/<int:pk>/", "start", self.start_page, permission=start),
             self.page("<int:pk>/", "change", self.execution_page),
             self.page("<int:pk>/live/", "live", self.live_part),

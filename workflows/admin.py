@@ -17,6 +17,7 @@ from workflows.console import panels
 from workflows.console.comparing import ComparingPages
 from workflows.console.drawing import drawing_of
 from workflows.console.editing import EditingPages
+from workflows.console.editor import EditorPages
 from workflows.console.forms import arranged
 from workflows.console.health import health_sentence
 from workflows.console.outline import read_lines
@@ -28,7 +29,7 @@ SHOWN_VERSIONS = 50
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(EditingPages, ComparingPages, PageAdmin):
+class WorkflowAdmin(EditorPages, EditingPages, ComparingPages, PageAdmin):
     """What can run. Rows are changed by `workflows.services` only."""
 
     permission = Permission.WORKFLOW_VIEW
@@ -36,6 +37,7 @@ class WorkflowAdmin(EditingPages, ComparingPages, PageAdmin):
     def pages(self) -> Sequence[URLPattern]:
         return [
             self.page("", "changelist", self.list_page),
+            *self.editor_pages(),
             *self.editing_pages(),
             *self.comparing_pages(),
             self.page("<int:pk>/", "change", self.workflow_page),

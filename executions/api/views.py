@@ -25,6 +25,7 @@ from autopilot.common.api.pagination import CursorPagination
 from autopilot.common.api.viewsets import StreamViewSet
 from executions import reads, services
 from executions.api.bodies import read_body
+from executions.api.evaluating import EvaluatedSerializer, EvaluateSerializer
 from executions.api.filters import ExecutionFilter, PageOnly
 from executions.api.finding import found_execution
 from executions.api.keys import IDEMPOTENCY, idempotency_key
@@ -48,6 +49,7 @@ from executions.api.undoing import CancelSerializer, CompensationSerializer
 from executions.api.workflows import started_workflow
 from executions.compensating import compensations_of
 from executions.engine.states import ENDED, FINAL, State, describe
+from executions.evaluating import evaluate_expression, evaluate_template
 from executions.models import Execution, LogLine, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
 from executions.signalling import send_signal
@@ -114,6 +116,7 @@ class ExecutionViewSet(StreamViewSet):
         "transitions": Permission.EXECUTION_VIEW,
         "logs": Permission.EXECUTION_VIEW,
         "data": Permission.EXECUTION_VIEW,
+        "evaluate": Permission.EXECUTION_VIEW,
         "tree": Permission.EXECUTION_VIEW,
         "state_machine": Permission.EXECUTION_VIEW,
         "pause": Permission.EXECUTION_CONTROL,
@@ -242,6 +245,20 @@ class ExecutionViewSet(StreamViewSet):
     def data(self, request: Request, pk: str) -> Response:
         """Input, variables and the latest result of each step: what its expressions see."""
         return Response(reads.context_of(self.get_object()))
+
+    @extend_schema(
+        operation_id="executions_evaluate",
+        summary="Try an expression against an execution",
+        request=EvaluateSerializer,
+        responses={200: EvaluatedSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def evaluate(self, request: Request, pk: str) -> Response:
+        """What an expression or a template comes to over its data; hidden values are `•••`."""
+        given = read_body(EvaluateSerializer, request.data)
+        evaluate = evaluate_expression if "expression" in given else evaluate_template
+        found = evaluate(actor=self.actor, execution=self.get_object(), **given)
+        return Response(EvaluatedSerializer(found).data)
 
     @extend_schema(
         operation_id="executions_tree",

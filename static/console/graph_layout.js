@@ -40,7 +40,8 @@ export const place = (drawing, scope) => {
   const steps = drawing.nodes.filter((node) => node.scope === scope.id);
   const ways = drawing.edges.filter((way) => way.scope === scope.id);
   const ends = ways.filter((way) => way.target === null);
-  const hasEnd = isOuter || ends.some((way) => way.kind !== "flow") || ends.length > 1;
+  // Where every way ends in a step of its own, such as `succeed`, a flag would stand alone.
+  const hasEnd = ends.length > 1 || ends.some((way) => isOuter || way.kind !== "flow");
   const graph = new Graph({ multigraph: true });
   const ranker = steps.length > MANY ? "longest-path" : "network-simplex";
   graph.setGraph({ rankdir: "LR", nodesep: 26, ranksep: 36, edgesep: 18, ranker });

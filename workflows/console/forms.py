@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from autopilot.common.api.parsers import parse_json
+from workflows.definition.text import write_yaml
 from workflows.models import WorkflowVersion
 
 _DOCUMENT_FIELDS = (
@@ -44,18 +44,28 @@ TEMPLATE: dict[str, Any] = {
 
 
 class DefinitionForm(forms.Form):
-    """A document and what changed in it."""
+    """A document and what changed in it.
+
+    stamp: what the draft was when it was opened. over: the same of what somebody else has saved
+    since, to be written over.
+    """
 
     definition = forms.CharField(strip=False, required=False)
     changelog = forms.CharField(required=False, max_length=4_000)
+    language = forms.ChoiceField(choices=[("json", "JSON"), ("yaml", "YAML")], required=False)
+    stamp = forms.CharField(required=False, max_length=64)
+    over = forms.CharField(required=False, max_length=64)
 
     @property
     def text(self) -> str:
         return str(self["definition"].value() or "")
 
-    def document(self) -> Any:
-        """The typed document. Raises Invalid with the place where the JSON breaks."""
-        return parse_json(self.text.encode("utf-8", "surrogatepass"))
+    @property
+    def typed_language(self) -> str:
+        return "yaml" if self["language"].value() == "yaml" else "json"
+
+    def all_errors(self) -> list[str]:
+        return [str(error) for errors in self.errors.values() for error in errors]
 
 
 def blank() -> dict[str, str]:
@@ -72,6 +82,14 @@ def from_version(version: WorkflowVersion, *, keep_number: bool) -> dict[str, st
         "definition": as_text(document),
         "changelog": version.changelog if keep_number else "",
     }
+
+
+def in_language(initial: Mapping[str, str], language: str | None) -> dict[str, str]:
+    """What to begin with, its document as YAML if that is asked for."""
+    if language != "yaml":
+        return {**initial, "language": "json"}
+    text = write_yaml(json.loads(initial["definition"]))
+    return {**initial, "definition": text, "language": "yaml"}
 
 
 def arranged(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,3 +121,19 @@ def marks_of(request: HttpRequest, workflows: Sequence[Workflow]) -> dict[int, M
     return {
         key: mark for make in _providers for key, mark in make().marks(request, workflows).items()
     }
+
+
+# What the editor shows beside a text, such as executions to try an expression against.
+EditorPanel = Callable[[HttpRequest, Workflow], Panel | None]
+_editor_panels: list[EditorPanel] = []
+
+
+def register_editor_panel(make: EditorPanel) -> None:
+    """Add a function that makes a part of the editor's page, or None where there is nothing."""
+    if make not in _editor_panels:
+        _editor_panels.append(make)
+
+
+def editor_panels_of(request: HttpRequest, workflow: Workflow) -> list[Panel]:
+    made = (make(request, workflow) for make in _editor_panels)
+    return [panel for panel in made if panel is not None]

@@ -1,0 +1,47 @@
+// @ts-check
+// Questions to the server that are answered in JSON.
+
+/** @typedef {(url: string, body: object) => Promise<any>} Ask */
+
+/** What the server refused, with its problems. */
+export class Refused extends Error {
+  /** @param {number} status @param {any} answer */
+  constructor(status, answer) {
+    super(answer.message || `The server answered ${status}.`);
+    this.status = status;
+    this.answer = answer;
+  }
+}
+
+/** @returns {string} */
+const token = () => /** @type {HTMLInputElement|null} */ (document.querySelector("[name=csrfmiddlewaretoken]"))?.value ?? "";
+
+/** @param {Response} answer */
+const read = async (answer) => {
+  if (answer.redirected) throw new Error("You are signed out: sign in again in another tab.");
+  const isJson = answer.headers.get("Content-Type")?.startsWith("application/json");
+  const found = isJson ? await answer.json() : {};
+  if (!answer.ok) throw new Refused(answer.status, found);
+  return found;
+};
+
+/** @param {() => Promise<Response>} request */
+const sent = async (request) => {
+  let answer;
+  try {
+    answer = await request();
+  } catch {
+    throw new Error("the server can't be reached.");
+  }
+  return read(answer);
+};
+
+/** @type {Ask} */
+export const ask = (url, body) =>
+  sent(() => fetch(url, { method: "POST", headers: { "Content-Type": "application/json", "X-CSRFToken": token() }, body: JSON.stringify(body) }));
+
+/** @param {string} url */
+export const get = (url) => sent(() => fetch(url, { headers: { Accept: "application/json" } }));
+
+/** @param {string} url @param {FormData} form */
+export const post = (url, form) => sent(() => fetch(url, { method: "POST", headers: { "X-Part": "save" }, body: form }));
