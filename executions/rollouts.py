@@ -9,11 +9,12 @@ from typing import Any
 import structlog
 from django.db import connection
 
+from autopilot.common import clock
 from executions.models import Execution, Kind
 from executions.runtime.claims import DATABASE_ERRORS
 from workflows.evidence import Evidence
 from workflows.models import Rollout, WorkflowVersion
-from workflows.rollout_words import stop_reason
+from workflows.rollout_words import rollback_words, stop_reason
 from workflows.rollouts import stop_rollout
 from workflows.versioning.rollouts import Figures, Finding
 
@@ -123,3 +124,29 @@ def _look(rollout: Rollout, now: datetime) -> int:
         rollout=rollout, evidence=evidence.as_dict(), reason=stop_reason(evidence, rollout)
     )
     return int(found is not None)
+
+
+def figures_of(rollout: Rollout) -> dict[str, Any] | None:
+    """The figures of this moment; of what has ended, those that the end was decided on."""
+    if rollout.is_active:
+        return measure(rollout, clock.now()).as_dict()
+    last = rollout.decisions.order_by("pk").last()
+    return last.evidence if last is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPreview:
+    """What taking the candidate back touches: where starts go, what goes on, what is deprecated."""
+
+    live: LiveCount
+    deprecates: bool
+    sentence: str
+
+
+def preview_rollback(rollout: Rollout) -> RollbackPreview:
+    """What a rollback would do right now; nothing is changed."""
+    live = live_executions(rollout.candidate)
+    candidate, baseline = rollout.candidate.version, rollout.baseline.version
+    return RollbackPreview(
+        live, not rollout.was_published, rollback_words(candidate, baseline, live.count, MANY)
+    )

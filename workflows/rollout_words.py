@@ -89,3 +89,16 @@ def route_words(rollout: Rollout) -> str:
         f"{percent_words(rollout.percent)} of the starts take {rollout.candidate.version}{of_key}, "
         f"all others {rollout.baseline.version}."
     )
+
+
+def rollback_words(candidate: str, baseline: str, live: int, cap: int) -> str:
+    """What a rollback does, in a sentence; live: executions of the candidate that have not ended,
+    counted up to `cap`."""
+    if not live:
+        going_on = f"No execution of {candidate} is under way."
+    elif live == 1:
+        going_on = f"The one execution of {candidate} that is under way goes on with it."
+    else:
+        more = "+" if live >= cap else ""
+        going_on = f"The {live:,}{more} executions of {candidate} under way go on with it."
+    return f"Every start takes {baseline} again. {going_on}"

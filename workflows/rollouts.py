@@ -19,7 +19,7 @@ from autopilot.accounts.roles import Permission
 from autopilot.common import clock
 from autopilot.common.errors import Conflict, Invalid
 from autopilot.common.problems import Problem
-from workflows import documents
+from workflows import documents, rows
 from workflows.evidence import evidence_of
 from workflows.models import Rollout, RolloutDecision, Workflow, WorkflowVersion
 from workflows.rollout_terms import (
@@ -30,7 +30,7 @@ from workflows.rollout_terms import (
     checked_reason,
 )
 from workflows.routing import RolloutActive, refuse_during_rollout
-from workflows.services import deprecate_version, publish_version
+from workflows.services import deprecate_version, publish_version, reinstate_version
 from workflows.versioning.rollouts import DecisionKind
 from workflows.versioning.states import VersionState
 
@@ -55,26 +55,30 @@ def start_rollout(
 ) -> Rollout:
     """Let a percentage of the starts take another version than the live one.
 
-    version: its number; None: the draft. A draft is published by the way, in this transaction, so
-    that there is no moment in which every start would take it; publishing: what `publish_version`
-    takes besides. The live version stays what all others take.
+    version: its number; None: the draft. A draft is published by the way and a deprecated version
+    reinstated, in this transaction, so that there is no moment in which every start would take it;
+    publishing: what `publish_version` takes besides. The live version stays what all others take.
     Raises PermissionDenied, RolloutInvalid with every problem, RolloutActive, Conflict when there
     is no live version or the candidate is it, and what `publish_version` raises.
     """
     actor.require(Permission.WORKFLOW_PUBLISH)
     reason = checked_reason(reason)
-    workflow = _lock(workflow)
+    workflow = rows.lock(workflow)
     refuse_during_rollout(workflow, "No other rollout can begin")
     baseline = workflow.versions.published().highest_first().first()
     candidate = _candidate(workflow, version, baseline)
     assert baseline is not None
     values = (terms or RolloutTerms()).values(candidate, baseline)
+    was_published = candidate.state == VersionState.PUBLISHED
     if candidate.is_draft:
         candidate = publish_version(actor=actor, version=candidate, **publishing)
+    elif not was_published:
+        candidate = reinstate_version(actor=actor, version=candidate, reason=reason)
     rollout = Rollout(
         workflow=workflow,
         candidate=candidate,
         baseline=baseline,
+        was_published=was_published,
         salt=secrets.token_hex(8),
         reason=reason,
         started_by=actor.name[:200],
@@ -82,7 +86,7 @@ def start_rollout(
         **values,
     )
     rollout.save(force_insert=True)
-    _touch(workflow)
+    rows.touch(workflow)
     _decide(rollout, DecisionKind.STARTED, actor, reason, before=None)
     return rollout
 
@@ -101,7 +105,7 @@ def set_percentage(*, rollout: Rollout, actor: Actor, percent: Any, reason: str 
         return row
     row.percent = percent
     row.save(update_fields=["percent"])
-    _touch(row.workflow)
+    rows.touch(row.workflow)
     _decide(row, DecisionKind.PERCENT_SET, actor, reason, before=before)
     return row
 
@@ -124,7 +128,7 @@ def promote_rollout(*, rollout: Rollout, actor: Actor, reason: str = "") -> Roll
     for version in row.workflow.versions.published().exclude(pk=candidate.pk):
         if version.number > candidate.number:
             _deprecate(version, actor, f"{candidate.version} was rolled out in its place.")
-    _touch(row.workflow)
+    rows.touch(row.workflow)
     _decide(row, DecisionKind.PROMOTED, actor, reason, before=before)
     return row
 
@@ -133,8 +137,8 @@ def promote_rollout(*, rollout: Rollout, actor: Actor, reason: str = "") -> Roll
 def rollback_rollout(*, rollout: Rollout, actor: Actor, reason: str = "") -> Rollout:
     """Take the candidate back: every start takes the baseline again, which stays live.
 
-    A candidate above the baseline is deprecated, so that no range finds it either; one that was
-    published below it stays as it was. What runs on the candidate goes on. Raises
+    The candidate is deprecated, so that no range finds it either, unless it was published before
+    the rollout. What runs on the candidate goes on. Raises
     PermissionDenied, RolloutInvalid, RolloutEnded.
     """
     actor.require(Permission.WORKFLOW_PUBLISH)
@@ -163,8 +167,8 @@ def stop_rollout(*, rollout: Rollout, evidence: dict[str, Any], reason: str) -> 
 
 def active_rollout(workflow: Workflow) -> Rollout | None:
     """The rollout that is under way."""
-    rows = Rollout.objects.active().select_related("workflow", "candidate", "baseline")
-    return rows.filter(workflow=workflow).first()
+    active = Rollout.objects.active().select_related("workflow", "candidate", "baseline")
+    return active.filter(workflow=workflow).first()
 
 
 def _candidate(
@@ -176,52 +180,42 @@ def _candidate(
             "publish a first one."
         )
         raise Conflict(message, details=[Problem("$.workflow", "workflow.not_published", message)])
-    rows = workflow.versions.all()
+    versions = workflow.versions.all()
     if number is None:
-        row = rows.filter(state=VersionState.DRAFT).first()
+        row = versions.filter(state=VersionState.DRAFT).first()
         if row is None:
             message = f"The workflow {workflow.slug} has no draft: name a version."
             raise Conflict(message, details=[Problem("$.version", "version.missing", message)])
         return row
     asked = documents.parse_number(number, path="$.version")
-    row = rows.filter(version=str(asked)).first()
+    row = versions.filter(version=str(asked)).first()
     if row is None:
         message = f"The workflow {workflow.slug} has no version {asked}."
         raise Invalid(message, details=[Problem("$.version", "version.unknown", message)])
     if row.pk == baseline.pk:
         why = "is live already: every start takes it"
-    elif row.state not in {VersionState.DRAFT, VersionState.PUBLISHED}:
-        why = f"is {row.state}: only a published version or the draft can be rolled out"
+    elif row.state == VersionState.ARCHIVED:
+        why = "is archived: restore it first"
     else:
         return row
     message = f"Version {row.version} of the workflow {workflow.slug} {why}."
     raise Conflict(message, details=[Problem("$.version", "rollout.not_a_candidate", message)])
 
 
-def _lock(workflow: Workflow) -> Workflow:
-    """As publishing does: whoever decides about versions of one workflow comes one by one."""
-    return Workflow.objects.select_for_update(no_key=True).get(pk=workflow.pk)
-
-
 def _read(rollout: Rollout) -> Rollout:
-    rows = Rollout.objects.select_related("workflow", "candidate__workflow", "baseline")
-    return rows.get(pk=rollout.pk)
+    known = Rollout.objects.select_related("workflow", "candidate__workflow", "baseline")
+    return known.get(pk=rollout.pk)
 
 
 def _locked(rollout: Rollout) -> Rollout:
     """The rollout as it is now, which nobody else changes any more. Raises RolloutEnded."""
-    _lock(rollout.workflow)
+    rows.lock(rollout.workflow)
     row = _read(rollout)
     if not row.is_active:
         word = row.state.replace("_", " ")
         message = f"The rollout of {row.candidate.version} has ended: it was {word}."
         raise RolloutEnded(message, details=[Problem("$", RolloutEnded.code, message)])
     return row
-
-
-def _touch(workflow: Workflow) -> None:
-    workflow.updated_at = clock.now()
-    workflow.save(update_fields=["updated_at"])
 
 
 def _end(
@@ -235,9 +229,9 @@ def _end(
     before = row.percent
     row.percent = Decimal(0)
     row.save()
-    if row.candidate.number > row.baseline.number:
+    if not row.was_published:
         _deprecate(row.candidate, actor, reason or f"Its rollout was {kind.replace('_', ' ')}.")
-    _touch(row.workflow)
+    rows.touch(row.workflow)
     _decide(row, kind, actor, reason, before=before, evidence=evidence)
 
 

@@ -58,6 +58,8 @@ def test_the_seed_form_creates_a_workflow_with_its_draft(designer: APIClient) ->
         "labels": {},
         "live_version": None,
         "draft_version": "1.0.0",
+        "candidate_version": None,
+        "candidate_percent": None,
         "created_by": "a-Designer",
     }
     assert version == {

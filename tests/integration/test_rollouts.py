@@ -27,7 +27,13 @@ from workflows.rollouts import (
     start_rollout,
     stop_rollout,
 )
-from workflows.services import create_version, publish_version, resolve_version
+from workflows.services import (
+    archive_version,
+    create_version,
+    deprecate_version,
+    publish_version,
+    resolve_version,
+)
 from workflows.versioning.rollouts import MOVES, RolloutState
 
 pytestmark = pytest.mark.django_db
@@ -196,9 +202,33 @@ def test_without_a_draft_or_a_live_version_there_is_nothing_to_roll_out() -> Non
         start_rollout(workflow=draft.workflow, actor=SYSTEM)
     rollout = rolling()
     rollback_rollout(rollout=rollout, actor=SYSTEM)
-    with pytest.raises(Conflict, match="is deprecated: only a published version or the draft"):
+    archive_version(actor=SYSTEM, version=rollout.candidate)
+    with pytest.raises(Conflict, match="is archived: restore it first"):
         start_rollout(workflow=rollout.workflow, actor=SYSTEM, version="1.1.0")
     assert Rollout.objects.count() == 1
+
+
+def test_what_was_taken_back_can_be_tried_again() -> None:
+    first = rolling()
+    workflow = first.workflow
+    rollback_rollout(rollout=first, actor=SYSTEM)
+    again = start_rollout(workflow=workflow, actor=SYSTEM, version="1.1.0", reason="the bank is up")
+    assert live(workflow) == ("1.0.0", "1.0.0", "1.1.0", 10.0)
+    rollback_rollout(rollout=again, actor=SYSTEM)
+    assert states(workflow) == {"1.0.0": "published", "1.1.0": "deprecated"}
+    last = start_rollout(workflow=workflow, actor=SYSTEM, version="1.1.0")
+    # Other keys than before: nobody is the first to try each time.
+    assert len({first.salt, again.salt, last.salt}) == 3
+    promote_rollout(rollout=last, actor=SYSTEM)
+    assert live(workflow) == ("1.1.0", "1.1.0", None, None)
+
+
+def test_the_versions_of_a_rollout_stay_what_they_are_until_it_has_ended() -> None:
+    rollout = rolling()
+    for version in (rollout.candidate, rollout.baseline):
+        with pytest.raises(RolloutActive, match="can't be deprecated while the rollout of 1"):
+            deprecate_version(actor=SYSTEM, version=version)
+    assert states(rollout.workflow) == {"1.0.0": "published", "1.1.0": "published"}
 
 
 def test_while_one_is_under_way_nothing_else_is_published_or_rolled_out() -> None:

@@ -51,10 +51,18 @@ class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
     """A workflow, without the content of its versions."""
 
     live_version = serializers.CharField(
-        allow_null=True, read_only=True, help_text="The highest published version: what starts run."
+        allow_null=True,
+        read_only=True,
+        help_text="The highest published version: what starts run; not a rollout's candidate.",
     )
     draft_version = serializers.CharField(
         allow_null=True, read_only=True, help_text="The version that is being written."
+    )
+    candidate_version = serializers.CharField(
+        allow_null=True, read_only=True, help_text="The version that a rollout gives some starts."
+    )
+    candidate_percent = serializers.FloatField(
+        allow_null=True, read_only=True, help_text="To how many of them."
     )
     labels = serializers.DictField(child=serializers.CharField(), read_only=True)
     created_by = serializers.CharField(
@@ -74,6 +82,8 @@ class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
             "labels",
             "live_version",
             "draft_version",
+            "candidate_version",
+            "candidate_percent",
             "created_by",
             "created_at",
             "updated_at",

@@ -24,6 +24,7 @@ class Rollout(models.Model):
         correlation id decides, else the idempotency key, else chance.
     max_failure_percent, window_seconds, min_executions, margin_percent: when it is stopped; see
         `workflows.versioning.rollouts.Rules`. Rates are of the last `window_seconds`.
+    was_published: the candidate could be started before; a rollback leaves it so.
     started_by: the name of whoever began it.
 
     What has ended stays as it is: a database trigger sees to that.
@@ -41,6 +42,7 @@ class Rollout(models.Model):
         choices=[(state.value, state.value) for state in RolloutState],
         max_length=16,
     )
+    was_published = models.BooleanField(default=False)
     percent = models.DecimalField(max_digits=5, decimal_places=2)
     key = models.TextField(max_length=4_096, blank=True, default="")
     salt = models.CharField(max_length=32, editable=False)
