@@ -147,8 +147,8 @@ def _wait_for_ends(stand: Stand, connection: Connection, deadline: float) -> Non
         def all_ended() -> bool:
             # The index by state answers; a count of everything would cost what is measured.
             cursor.execute(
-                "SELECT 1 FROM executions_execution"
-                " WHERE state IN ('initialized', 'running', 'waiting') LIMIT 1"
+                "SELECT 1 FROM executions_execution WHERE parent_id IS NULL"
+                " AND state IN ('initialized', 'running', 'waiting') LIMIT 1"
             )
             return cursor.fetchone() is None
 

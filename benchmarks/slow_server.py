@@ -1,6 +1,6 @@
 """The outside service of W6: answers every request a second later, and counts them.
 
-    python -m benchmarks.slow_server
+    python -m benchmarks.slow_server [ADDRESS]
 
 It says its port, and when its standard input ends, how many requests it has answered.
 """
@@ -16,7 +16,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 )
 
 
-async def _serve() -> int:
+async def _serve(host: str) -> int:
     answered = 0
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,7 +32,7 @@ async def _serve() -> int:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.start_server(answer, host, 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()
@@ -40,4 +40,4 @@ async def _serve() -> int:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(_serve()), flush=True)
+    print(asyncio.run(_serve(*sys.argv[1:] or ["127.0.0.1"])), flush=True)

@@ -44,7 +44,7 @@ from executions.events import records
 from executions.models import ActionLimit, Approval, Execution, Hold, Signal, StepExecution
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
-from executions.reads import error_start_of, failure_of, state_counts
+from executions.reads import error_start_of, failure_of, newest_counts, state_counts
 from executions.situations import situations_of
 from workflows.console import panels
 from workflows.models import Workflow
@@ -92,7 +92,8 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, SignalPage, TryingPage, Pag
         here = records.here()
         asked = Asked.of(request.GET)
         rows = asked.apply(self._visible(request).roots(), clock.now())
-        counts = state_counts(rows)
+        count = state_counts if asked.is_counted_by_state else newest_counts
+        counts = count(rows)
         page = read_page(rows.filter(state=asked.state) if asked.state else rows, request.GET)
         late = 0 if asked.only else count_late(self._visible(request), clock.now())
         workflows = Workflow.objects.order_by("name").values_list("slug", "name")
@@ -105,7 +106,7 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, SignalPage, TryingPage, Pag
             chips=[
                 (state.value, counts[state.value], asked.query(state=state.value))
                 for state in State
-                if counts[state.value].count or asked.state == state
+                if counts[state.value] or asked.state == state
             ],
             all_url=asked.query(state=""),
             page=page,

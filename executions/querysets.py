@@ -13,6 +13,7 @@ from django.db.models.expressions import RawSQL
 
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
+from executions import narrowing
 from executions.engine.signals import SignalState
 from executions.engine.states import State
 
@@ -50,19 +51,56 @@ class ExecutionQuerySet(models.QuerySet[Any]):
         if workflows is not None:
             known = known.filter(slug__in=list(workflows))
         keys = [f"{pk}:{key}" for pk in known.values_list("pk", flat=True)]
+        # Each by its own index; a key that very many wait for is found by the newest first.
+        rows = self.model._default_manager.filter(slot_key__in=keys).order_by()
+        most = narrowing.MAX_FOUND + 1
+        ids = list(rows.filter(slot_held=True).values_list("pk", flat=True)[:most])
+        ids += rows.filter(waits_for_slot()).values_list("pk", flat=True)[:most]
+        if len(ids) < most:
+            return self.filter(pk__in=ids)
         return self.filter(Q(slot_held=True) | waits_for_slot(), slot_key__in=keys)
 
     def search(self, text: str) -> Self:
-        """By id, workflow, correlation id, error code."""
-        found = (
-            Q(workflow__slug__icontains=text)
-            | Q(workflow__name__icontains=text)
-            | Q(correlation_id=text)
-            | Q(error_code__istartswith=text)
-        )
+        """By id, a part of the workflow's slug or name, correlation id, beginning of an error code.
+
+        Workflows and codes are looked up first: with plain keys on both sides of each OR every
+        part goes by an index of its own.
+        """
+        named = Q(slug__icontains=text) | Q(name__icontains=text)
+        workflows = apps.get_model("workflows", "Workflow")._default_manager.filter(named)
+        found = Q(correlation_id=text)
+        if keys := list(workflows.values_list("pk", flat=True)):
+            found |= Q(workflow_id__in=keys)
+        if codes := narrowing.error_codes(text):
+            found |= Q(error_code__in=codes)
         if text.isdecimal() and len(text) < 19:
             found |= Q(pk=int(text))
         return self.filter(found)
+
+    def labelled(self, key: str, value: str | None = None) -> Self:
+        """Roots with this label; of any value if none is given."""
+        ids = narrowing.labelled(key, value)
+        if ids is not None:
+            return self.filter(pk__in=ids)
+        return self.filter(_has_label(key, value))
+
+    def part_labelled(self, key: str, value: str | None = None) -> Self:
+        """The same among the parts of one execution, which are few."""
+        return self.filter(_has_label(key, value))
+
+    def accepted_from(self, moment: datetime) -> Self:
+        """Roots that were accepted at this moment or later, newest first without a look further."""
+        first = narrowing.first_accepted(moment - narrowing.LEEWAY)
+        return self.filter(created_at__gte=moment, pk__gte=first)
+
+    def accepted_before(self, moment: datetime) -> Self:
+        """Roots that were accepted before this moment."""
+        first = narrowing.first_accepted(moment + narrowing.LEEWAY)
+        return self.filter(created_at__lt=moment, pk__lt=first)
+
+
+def _has_label(key: str, value: str | None) -> Q:
+    return Q(labels__has_key=key) if value is None else Q(labels__contains={key: value})
 
 
 _IN_STATE = {

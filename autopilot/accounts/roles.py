@@ -24,6 +24,7 @@ class Permission(StrEnum):
     APPROVAL_DECIDE = "executions.decide_approval"
     LIMITS_MANAGE = "executions.manage_limits"
     MONITORING_VIEW = "monitoring.view_monitoring"
+    EXECUTION_PURGE = "monitoring.purge_executions"
     # Not `auth.change_user`: the user model is whatever AUTH_USER_MODEL says.
     USER_MANAGE = "accounts.manage_users"
     AUDIT_VIEW = "accounts.view_auditentry"

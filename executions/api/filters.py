@@ -3,6 +3,7 @@ otherwise show everything and look like an answer."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import django_filters
@@ -101,16 +102,14 @@ def _text(help_text: str, **options: Any) -> django_filters.CharFilter:
     return django_filters.CharFilter(help_text=help_text, max_length=_MAX_TEXT, **options)
 
 
-def _after(column: str) -> MomentFilter:
-    return MomentFilter(
-        field_name=column, lookup_expr="gte", help_text="At this moment or later; ISO 8601."
-    )
+def _after(column: str, **options: Any) -> MomentFilter:
+    said = "At this moment or later; ISO 8601."
+    return MomentFilter(field_name=column, lookup_expr="gte", help_text=said, **options)
 
 
-def _before(column: str) -> MomentFilter:
-    return MomentFilter(
-        field_name=column, lookup_expr="lt", help_text="Before this moment; ISO 8601."
-    )
+def _before(column: str, **options: Any) -> MomentFilter:
+    said = "Before this moment; ISO 8601."
+    return MomentFilter(field_name=column, lookup_expr="lt", help_text=said, **options)
 
 
 class ExecutionFilter(StrictFilterSet):
@@ -148,8 +147,8 @@ class ExecutionFilter(StrictFilterSet):
         max_value=_MAX_ID,
         help_text="What the steps of this execution have started without waiting for it.",
     )
-    created_after = _after("created_at")
-    created_before = _before("created_at")
+    created_after = _after("created_at", method="accepted_from")
+    created_before = _before("created_at", method="accepted_before")
     started_after = _after("started_at")
     started_before = _before("started_at")
     ended_after = _after("ended_at")
@@ -163,7 +162,11 @@ class ExecutionFilter(StrictFilterSet):
 
     def filter_queryset(self, queryset: ExecutionQuerySet) -> ExecutionQuerySet:
         rows: ExecutionQuerySet = super().filter_queryset(queryset)
-        return rows if self.form.cleaned_data.get("parent") else rows.roots()
+        return rows if self._is_of_parts else rows.roots()
+
+    @property
+    def _is_of_parts(self) -> bool:
+        return bool(self.form.cleaned_data.get("parent"))
 
     def in_states(self, rows: ExecutionQuerySet, name: str, value: list[str]) -> ExecutionQuerySet:
         return rows.filter(state__in=value) if value else rows
@@ -180,15 +183,26 @@ class ExecutionFilter(StrictFilterSet):
     def with_labels(self, rows: ExecutionQuerySet, name: str, value: str) -> ExecutionQuerySet:
         for pair in self.data.getlist("label"):
             key, colon, text = pair.partition(":")
-            rows = (
-                rows.filter(labels__contains={key: text})
-                if colon
-                else rows.filter(labels__has_key=key)
-            )
+            narrow = rows.part_labelled if self._is_of_parts else rows.labelled
+            rows = narrow(key, text if colon else None)
         return rows
 
     def with_slot_of(self, rows: ExecutionQuerySet, name: str, value: str) -> ExecutionQuerySet:
         return rows.with_slot(value)
+
+    def accepted_from(
+        self, rows: ExecutionQuerySet, name: str, value: datetime
+    ) -> ExecutionQuerySet:
+        return (
+            rows.filter(created_at__gte=value) if self._is_of_parts else rows.accepted_from(value)
+        )
+
+    def accepted_before(
+        self, rows: ExecutionQuerySet, name: str, value: datetime
+    ) -> ExecutionQuerySet:
+        return (
+            rows.filter(created_at__lt=value) if self._is_of_parts else rows.accepted_before(value)
+        )
 
     def by_text(self, rows: ExecutionQuerySet, name: str, value: str) -> ExecutionQuerySet:
         return rows.search(value)

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Q
 from django.http import QueryDict
 
 from autopilot.common.words import count_words
@@ -64,6 +63,11 @@ class Asked:
         return "?" + urlencode({name: value for name, value in values.items() if value})
 
     @property
+    def is_counted_by_state(self) -> bool:
+        """Whether an index holds what is asked for by state, so that each can be counted."""
+        return not any(getattr(self, name) for name in FIELDS if name not in {"state", "workflow"})
+
+    @property
     def is_filtered(self) -> bool:
         return any(getattr(self, name) for name in FIELDS)
 
@@ -83,20 +87,7 @@ FIELDS = ("q", "state", "workflow", "span", "label", "error", "slot", "only")
 
 
 def _search(rows: ExecutionQuerySet, text: str, now: datetime) -> ExecutionQuerySet:
-    """By id, correlation id or workflow; where none of them matches, by error code.
-
-    The keys are looked up first, each by its own index: one condition that spans them all makes
-    PostgreSQL read the whole table.
-    """
-    workflows = list(Workflow.objects.search(text).values_list("pk", flat=True)[:MANY])
-    correlated = Execution.objects.filter(correlation_id=text).order_by("-pk")
-    keys = list(correlated.values_list("pk", flat=True)[:MANY])
-    number = _id(text)
-    if number is not None:
-        keys.append(number)
-    if not keys and not workflows:
-        return rows.filter(state=State.FAILED, error_code__istartswith=text)
-    return rows.filter(Q(pk__in=keys) | Q(workflow_id__in=workflows))
+    return rows.search(text)
 
 
 def _workflow(rows: ExecutionQuerySet, slug: str, now: datetime) -> ExecutionQuerySet:
@@ -105,14 +96,12 @@ def _workflow(rows: ExecutionQuerySet, slug: str, now: datetime) -> ExecutionQue
 
 
 def _span(rows: ExecutionQuerySet, word: str, now: datetime) -> ExecutionQuerySet:
-    return rows.filter(created_at__gte=now - SPANS[word][1])
+    return rows.accepted_from(now - SPANS[word][1])
 
 
 def _label(rows: ExecutionQuerySet, label: str, now: datetime) -> ExecutionQuerySet:
     key, has_value, value = label.partition("=")
-    if has_value:
-        return rows.filter(labels__contains={key: value})
-    return rows.filter(labels__has_key=key)
+    return rows.labelled(key, value if has_value else None)
 
 
 def _error(rows: ExecutionQuerySet, code: str, now: datetime) -> ExecutionQuerySet:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 from django_fsm import FSMField, transition
@@ -157,7 +158,12 @@ class Execution(ExecutionVerbs, models.Model):
     children_needed = models.PositiveIntegerField(default=0, db_default=0)
     children_next = models.PositiveIntegerField(null=True, blank=True)
     rerun_of = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="reruns"
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="reruns",
+        db_index=False,
     )
 
     # A step of this execution has started it and does not wait for it.
@@ -180,6 +186,7 @@ class Execution(ExecutionVerbs, models.Model):
         null=True,
         blank=True,
         related_name="+",
+        db_index=False,
     )
     principal = models.CharField(max_length=150, blank=True, default="")
     idempotency_key = models.CharField(max_length=200, blank=True, default="")
@@ -239,8 +246,29 @@ class Execution(ExecutionVerbs, models.Model):
             models.Index(fields=["workflow", "-id"], name="execution_of_workflow"),
             # How the executions of a version end; also serves the foreign key.
             models.Index(fields=["version", "ended_at"], name="execution_version_ended"),
-            # Lists by state, newest first, and the counts of the chips.
-            models.Index(fields=["state", "-id"], name="execution_by_state"),
+            # Lists by state, newest first, and the counts of the chips: of roots, which is what
+            # lists show; the parts of one execution are found by their parent.
+            models.Index(
+                fields=["state", "-id"], condition=Q(parent__isnull=True), name="execution_by_state"
+            ),
+            # The same within one workflow.
+            models.Index(
+                fields=["workflow", "state", "-id"],
+                condition=Q(parent__isnull=True),
+                name="execution_workflow_state",
+            ),
+            # Lists by error code, newest first, and which codes there are: what a search may mean.
+            models.Index(
+                fields=["error_code", "-id"],
+                condition=Q(parent__isnull=True) & ~Q(error_code=""),
+                name="execution_error",
+            ),
+            # Lists by label. Only those that have one pay for it.
+            GinIndex(
+                fields=["labels"],
+                condition=Q(parent__isnull=True) & ~Q(labels={}),
+                name="execution_labels",
+            ),
             # Roots, newest first: what lists show.
             models.Index(fields=["-id"], condition=Q(parent__isnull=True), name="execution_roots"),
             models.Index(
@@ -253,6 +281,16 @@ class Execution(ExecutionVerbs, models.Model):
                 fields=["started_by_execution"],
                 condition=Q(started_by_execution__isnull=False),
                 name="execution_started",
+            ),
+            # Reruns of one, on its page, and whom a user has started, for the day they are deleted.
+            # Partial: most rows have neither, and each index is written several times a run.
+            models.Index(
+                fields=["rerun_of"], condition=Q(rerun_of__isnull=False), name="execution_reruns"
+            ),
+            models.Index(
+                fields=["started_by"],
+                condition=Q(started_by__isnull=False),
+                name="execution_started_by",
             ),
             # Taking and giving back concurrency slots, counted from rows.
             models.Index(fields=["slot_key"], condition=Q(slot_held=True), name="execution_slots"),

@@ -1,0 +1,1 @@
+"""Several hosts on one machine: one is cut off while it works, and comes back."""
