@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 from benchmarks import machine
 from benchmarks.branches import PARALLEL, Parallel, run_parallel
 from benchmarks.burst import Burst, run_burst
+from benchmarks.scale.work import Scale, flat, run_scale
 from benchmarks.shapes import (
     CALL,
     LOOP,
@@ -56,6 +57,9 @@ class Sizes:
     calls: int = 200
     signals: int = 1_000
     parallels: int = 20
+    ended: int = 1_000_000
+    ended_small: int = 1_000
+    rounds: int = 5
 
 
 @dataclass(slots=True)
@@ -113,6 +117,7 @@ class Bench:
             "SIGNALS": self._signals,
             "WEB": self._web,
             "PARALLEL": self._parallel,
+            "W7": self._w7,
         }[work]
         often = {"W1", "W2", "W3", "W6", "SIGNALS"}
         repeat = self.sizes.repeat if work in often else self.sizes.repeat_large
@@ -166,6 +171,11 @@ class Bench:
     def _web(self) -> Web:
         return serve(self.stand, self.connection, self.workflow_id)
 
+    def _w7(self) -> Scale:
+        """On databases of its own; no worker is there but the measured claims."""
+        sizes = self.sizes
+        return run_scale(self.stand, sizes.ended_small, sizes.ended, sizes.rounds, self.say)
+
     def _w6(self) -> Calls:
         """By one worker process, warmed by a few calls."""
         count = self.stand.worker_count
@@ -215,6 +225,8 @@ def figures(run: Run) -> dict[str, float]:
         return {**found, "p50_commits": result["p50_ms"] / 1000 * run.commits_per_s}
     if run.work == "WEB":
         return figures_of(result)
+    if run.work == "W7":
+        return flat(result)
     if run.work != "W4":
         return {name: value for name, value in result.items() if name != "executions"}
     idle, peak = result["idle"], result["peak"]
@@ -253,6 +265,7 @@ def summary(run: Run) -> str:
         "PARALLEL": "{seconds:.3f} s, the longest {longest_seconds:.3f} s",
         "SIGNALS": "{seconds:.2f} s, sent in {send_seconds:.2f} s",
         "W4": "idle {idle_mb:.0f} MB, peak {peak_mb:.0f} MB",
+        "W7": "at worst {worst_ratio:.2f} times, {large_gb:.1f} GB",
     }[run.work]
     return words.format(**figures(run)) + (
         f"  (commits/s {run.commits_before:,.0f} before, {run.commits_after:,.0f} after;"

@@ -68,7 +68,10 @@ class ExecutionQuerySet(models.QuerySet[Any]):
         """
         named = Q(slug__icontains=text) | Q(name__icontains=text)
         workflows = apps.get_model("workflows", "Workflow")._default_manager.filter(named)
-        found = Q(correlation_id=text)
+        found = Q(pk__in=[])
+        # Asked for itself: without a match it would only keep the rest from the best index.
+        if self.model._default_manager.filter(correlation_id=text).exists():
+            found |= Q(correlation_id=text)
         if keys := list(workflows.values_list("pk", flat=True)):
             found |= Q(workflow_id__in=keys)
         if codes := narrowing.error_codes(text):

@@ -24,7 +24,7 @@ from workflows.compiled import compiled_version
 
 COUNT_CAP = 1_000
 # Of a list whose states can't be counted one by one, so many of the newest are.
-NEWEST_CAP = 2_000
+NEWEST_CAP = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,12 @@ SELECT setval(pg_get_serial_sequence('executions_execution', 'id'), max(id))
   FROM executions_execution
 """
 TABLES = ("executions_execution", "accounts_auditentry")
+FILLED = (
+    *TABLES,
+    "executions_statetransition",
+    "executions_stepexecution",
+    "executions_approval",
+)
 INDEXES = """
 SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
   FROM pg_index i
@@ -203,8 +209,7 @@ def fill(connection: Connection, kinds: Kinds, published: Published) -> None:
         cursor.execute("DROP TABLE plan")
         cursor.execute(NUMBERING)
         cursor.execute("RESET ALL")
-        cursor.execute("VACUUM (ANALYZE)")
-        cursor.execute("CHECKPOINT")
+        cursor.execute(f"VACUUM (ANALYZE) {', '.join(FILLED)}")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ import django
 
 CLAIMED = 50
 PICKED = 200
+LABELS = {"customer": "c1", "region": "north"}
 LATER = "2090-01-01T00:00:00Z"
 
 
@@ -63,6 +64,7 @@ class Side:
 
         from autopilot.accounts.actors import Actor
         from autopilot.accounts.tokens import issue_tokens
+        from autopilot.common import clock
         from benchmarks.workload import ACTOR
         from executions.bulk import start_many
         from executions.models import Execution, Worker
@@ -73,7 +75,7 @@ class Side:
         self._actor = Actor.system(ACTOR)
         self._plain = Workflow.objects.order_by("pk").first()
         for first in range(0, ready, 500):
-            requests = [{}] * min(500, ready - first)
+            requests = [{"labels": LABELS}] * min(500, ready - first)
             start_many(workflow=self._plain, actor=self._actor, requests=requests)
         users: Any = get_user_model()._default_manager
         user = users.create_superuser(f"bench-{time.time_ns()}", "", secrets.token_urlsafe(24))
@@ -81,7 +83,7 @@ class Side:
         self._api = Client(SERVER_NAME="localhost", HTTP_AUTHORIZATION=f"Bearer {token}")
         self._console = Client(SERVER_NAME="localhost")
         self._console.force_login(user)
-        now = django.utils.timezone.now()
+        now = clock.now()
         worker = Worker.objects.create(
             name="bench",
             host="bench",
@@ -104,9 +106,10 @@ class Side:
             # From old ones to new ones, as few or many as there are.
             step = max(1, Execution.objects.count() // PICKED // 4)
             picked = some.extra(where=[f"id %% {step} = 0"]).order_by("pk")[:PICKED]
-            self._ids[name] = list(picked.values_list("pk", flat=True)) or list(
-                some.order_by("pk").values_list("pk", flat=True)[:PICKED]
-            )
+            ids = list(picked.values_list("pk", flat=True))
+            if len(ids) < PICKED // 10:
+                ids = list(some.order_by("pk").values_list("pk", flat=True)[:PICKED])
+            self._ids[name] = ids
         return {name: len(ids) for name, ids in self._ids.items()}
 
     def measure(self, *, what: str, times: int) -> list[float]:
@@ -150,15 +153,15 @@ class Side:
     def _start(self) -> None:
         from executions.services import start_execution
 
-        start_execution(workflow=self._plain, actor=self._actor, labels={"customer": "c1"})
+        start_execution(workflow=self._plain, actor=self._actor, labels=LABELS)
 
     def _start_100(self) -> None:
         from executions.bulk import start_many
 
-        start_many(workflow=self._plain, actor=self._actor, requests=[{}] * 100)
+        start_many(workflow=self._plain, actor=self._actor, requests=[{"labels": LABELS}] * 100)
 
     def _rest_start(self) -> None:
-        body = {"workflow": self._plain.slug, "start_at": LATER, "labels": {"customer": "c1"}}
+        body = {"workflow": self._plain.slug, "start_at": LATER, "labels": LABELS}
         answer = self._api.post("/api/v1/executions/", body, content_type="application/json")
         assert answer.status_code == 201, answer.content
 

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 
 from autopilot.embedded.home import PROJECT
+from benchmarks.machine import percentile
 from benchmarks.scale.fill import Kinds, Published, fill
 from benchmarks.scale.pages import PAGES
 from benchmarks.stand import READY_SECONDS, NotReady, Stand
@@ -39,7 +40,24 @@ JUDGED = (
     *("home", "why_timer", "why_slot", "why_ready", "why_failed"),
 )
 WARM_ROUNDS = 2
+# What goes on beside a purge: a start makes ready what a claim takes.
+BESIDE = ("start", "claim_one")
+OLDER_THAN = "81d"
+QUIET_SECONDS, PURGE_SECONDS = 10.0, 600.0
 CLAIMED = 55
+
+
+@dataclass(slots=True)
+class Purging:
+    """Starts and claims in the large database while the oldest tenth is deleted, and without.
+
+    p95 in milliseconds, by what: of what was asked all the while.
+    """
+
+    executions: int = 0
+    seconds: float = 0.0
+    quiet_ms: dict[str, float] = field(default_factory=dict)
+    purging_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -54,6 +72,19 @@ class Scale:
     large_ms: dict[str, float] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     worst_ratio: float = 0.0
+    purge: Purging | None = None
+
+
+def flat(result: dict[str, Any]) -> dict[str, float]:
+    """A result as JSON has it, as figures."""
+    found: dict[str, float] = {"worst_ratio": result["worst_ratio"], "large_gb": result["large_gb"]}
+    purge = result["purge"]
+    found |= {"purged": purge["executions"], "purge_seconds": purge["seconds"]}
+    for part in ("quiet_ms", "purging_ms"):
+        found |= {f"{what}_{part}": value for what, value in purge[part].items()}
+    for part in ("small_ms", "large_ms", "ratios"):
+        found |= {f"{what}_{part}": value for what, value in result[part].items()}
+    return found
 
 
 def kinds_of(ended: int) -> Kinds:
@@ -86,7 +117,10 @@ def run_scale(
             lasted = time.monotonic() - began
             say(f"Filled with {kinds_of(large).total:,} executions in {lasted:.0f} s")
             found = Scale(small, large, lasted, second.gigabytes())
-            _measure(found, first.side(), second.side(), rounds)
+            sides = first.side(), second.side()
+            _measure(found, *sides, rounds)
+            say(f"At worst {found.worst_ratio:.2f} times; now beside a purge ...")
+            found.purge = _purge(second, sides[1])
         finally:
             for database in (first, second):
                 database.end()
@@ -114,6 +148,31 @@ def _measure(found: Scale, small: Side, large: Side, rounds: int) -> None:
     found.worst_ratio = max(found.ratios[what] for what in JUDGED)
 
 
+def _purge(database: Database, side: Side) -> Purging:
+    """Delete the oldest tenth of what has ended, as an operator does."""
+    found = Purging()
+    for name, seconds in (("quiet", QUIET_SECONDS), ("purging", PURGE_SECONDS)):
+        process = None
+        if name == "purging":
+            process = database.spawn("manage.py", "purge_executions", "--older-than", OLDER_THAN)
+        began = time.monotonic()
+        taken: dict[str, list[float]] = {what: [] for what in BESIDE}
+        while time.monotonic() - began < seconds and (process is None or process.poll() is None):
+            for what in BESIDE:
+                taken[what] += side.ask(do="measure", what=what, times=10)
+        p95 = {what: round(percentile(values, 0.95), 2) for what, values in taken.items()}
+        setattr(found, f"{name}_ms", p95)
+    assert process is not None
+    if process.wait(PURGE_SECONDS):
+        raise NotReady("The purge did not end well; its words are in the log above.")
+    found.seconds = time.monotonic() - began
+    with closing(psycopg2.connect(database.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT sum(executions) FROM monitoring_purge")
+        row = cursor.fetchone()
+        found.executions = int(row[0] or 0) if row else 0
+    return found
+
+
 class Database:
     """One of the two, on the stand's server."""
 
@@ -138,12 +197,17 @@ class Database:
         with closing(psycopg2.connect(self.url)) as connection:
             connection.autocommit = True
             fill(connection, kinds, published)
+            with connection.cursor() as cursor:
+                cursor.execute("CHECKPOINT")
 
     def gigabytes(self) -> float:
         with closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_database_size(current_database())")
             row = cursor.fetchone()
             return round(row[0] / 1e9, 2) if row else 0.0
+
+    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return self.stand.spawn(f"{self.name}-other", *arguments, environment=self.environment)
 
     def side(self) -> Side:
         process = self.stand.spawn(

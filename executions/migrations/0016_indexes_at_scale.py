@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='execution',
-            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('parent__isnull', True), models.Q(('labels', {}), _negated=True)), fields=['labels'], name='execution_labels'),
+            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('parent__isnull', True), models.Q(('labels', {}), _negated=True)), fields=['labels'], gin_pending_list_limit=256, name='execution_labels'),
         ),
         migrations.AddIndex(
             model_name='execution',

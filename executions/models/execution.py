@@ -263,9 +263,11 @@ class Execution(ExecutionVerbs, models.Model):
                 condition=Q(parent__isnull=True) & ~Q(error_code=""),
                 name="execution_error",
             ),
-            # Lists by label. Only those that have one pay for it.
+            # Lists by label. Only those that have one pay for it. What is not yet in its tree is
+            # read with every question, so that is kept short.
             GinIndex(
                 fields=["labels"],
+                gin_pending_list_limit=256,
                 condition=Q(parent__isnull=True) & ~Q(labels={}),
                 name="execution_labels",
             ),

@@ -19,7 +19,7 @@ from executions.querysets import ExecutionQuerySet
 DAY = timedelta(hours=24)
 LATE_AFTER = timedelta(seconds=60)
 # How many rows a count looks at before it says "or more".
-NEWEST = 10_000
+NEWEST = 5_000
 NEWEST_FAILED = 1_000
 MANY = 1_000
 SHOWN_WORKERS = 50
