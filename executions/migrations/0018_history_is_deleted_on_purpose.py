@@ -29,6 +29,6 @@ DROP FUNCTION executions_refuse_deleting();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("executions", "0016_indexes_at_scale")]
+    dependencies = [("executions", "0017_indexes_at_scale")]
 
     operations = [migrations.RunSQL(GUARD, UNGUARD)]

@@ -9,8 +9,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('executions', '0015_fair_lines'),
-        ('workflows', '0003_hiding_versions'),
+        ('executions', '0016_version_ended'),
+        ('workflows', '0004_rollouts'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
