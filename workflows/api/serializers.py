@@ -140,7 +140,7 @@ class WorkflowWithVersionSerializer(WorkflowSerializer):
         read_only_fields = fields  # type: ignore[assignment]
 
 
-class _StrictSerializer(serializers.Serializer[Any]):
+class StrictSerializer(serializers.Serializer[Any]):
     """Refuses what it doesn't know, so that a misspelt field isn't ignored in silence."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -169,7 +169,7 @@ class _LabelsField(serializers.JSONField):
     pass
 
 
-class WorkflowChangeSerializer(_StrictSerializer):
+class WorkflowChangeSerializer(StrictSerializer):
     """What of a workflow may be changed; what is left out stays. Content is changed by versions."""
 
     name = _NameField(required=False)
@@ -177,7 +177,7 @@ class WorkflowChangeSerializer(_StrictSerializer):
     labels = _LabelsField(required=False)
 
 
-class PublishSerializer(_StrictSerializer):
+class PublishSerializer(StrictSerializer):
     """May be left out altogether."""
 
     changelog = _LongTextField(
@@ -185,7 +185,7 @@ class PublishSerializer(_StrictSerializer):
     )
 
 
-class AgainstSerializer(_StrictSerializer):
+class AgainstSerializer(StrictSerializer):
     """May be left out altogether."""
 
     against = serializers.CharField(
@@ -249,7 +249,7 @@ class DiffSerializer(serializers.Serializer[Any]):
     changes = ChangeSerializer(many=True)
 
 
-class DiffDocumentSerializer(_StrictSerializer):
+class DiffDocumentSerializer(StrictSerializer):
     """A document that is not saved, and the version to compare it with."""
 
     old = serializers.CharField(
@@ -264,6 +264,8 @@ class ProblemSerializer(serializers.Serializer[Any]):
     path = serializers.CharField(help_text="JSON path, `$` for the whole document.")
     code = serializers.CharField()
     message = serializers.CharField()
+    line = serializers.IntegerField(required=False, help_text="In a text that was sent.")
+    column = serializers.IntegerField(required=False)
 
 
 class ValidationSerializer(serializers.Serializer[Any]):

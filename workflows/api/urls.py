@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from workflows.api.files import ExportAllViewSet, ExportViewSet, ImportViewSet
 from workflows.api.views import VersionViewSet, WorkflowViewSet
 
 app_name = "workflows"
@@ -13,6 +14,15 @@ router = SimpleRouter()
 router.register("", WorkflowViewSet, basename="workflow")
 
 urlpatterns = [
+    # Before the router, which would take these words for slugs.
+    path("export/", ExportAllViewSet.as_view({"get": "of_all"}), name="export-all"),
+    path("import/", ImportViewSet.as_view({"post": "import_all"}), name="import"),
+    path("<slug:slug>/export/", ExportViewSet.as_view({"get": "of_workflow"}), name="export"),
+    path(
+        "<slug:slug>/versions/<str:version>/export/",
+        ExportViewSet.as_view({"get": "of_version"}),
+        name="version-export",
+    ),
     *router.urls,
     path(
         "<slug:slug>/versions/",

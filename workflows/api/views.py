@@ -14,6 +14,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import mixins, status
 from rest_framework.decorators import action
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -21,10 +22,11 @@ from autopilot.accounts.actors import Actor, actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common.api.etags import ETagMixin
 from autopilot.common.api.viewsets import DeclaredViewSet
-from autopilot.common.errors import Conflict, NotFound
+from autopilot.common.errors import Conflict, DomainError, NotFound
 from workflows import comparison, services
 from workflows.actions.registry import registry
 from workflows.api.filters import VersionFilter, WorkflowFilter
+from workflows.api.media import YAMLParser
 from workflows.api.serializers import (
     ActionSerializer,
     AgainstSerializer,
@@ -41,6 +43,7 @@ from workflows.api.serializers import (
     WorkflowWithVersionSerializer,
 )
 from workflows.definition.schema import definition_json_schema
+from workflows.definition.text import located
 from workflows.models import Workflow, WorkflowVersion
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
@@ -55,7 +58,12 @@ _IF_MATCH = OpenApiParameter(
 
 
 class _WorkflowsViewSet(ETagMixin, DeclaredViewSet):
-    """What both viewsets share: who asks, and how a change is read."""
+    """What both viewsets share: who asks, and how a change is read.
+
+    definition_actions: those whose body is a definition.
+    """
+
+    definition_actions: ClassVar[frozenset[str]] = frozenset({"create", "update"})
 
     @property
     def actor(self) -> Actor:
@@ -66,6 +74,21 @@ class _WorkflowsViewSet(ETagMixin, DeclaredViewSet):
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
+    def get_parsers(self) -> list[BaseParser]:
+        """A definition may be sent as YAML too."""
+        # The framework asks before it has set `action`.
+        method = (self.request.method or "").lower() if self.request is not None else ""
+        action = getattr(self, "action", None) or getattr(self, "action_map", {}).get(method)
+        yaml = [YAMLParser()] if action in self.definition_actions else []
+        return [*super().get_parsers(), *yaml]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Problems of a definition in YAML get the lines on which they are."""
+        places = getattr(self.request, "places", None)
+        if places is not None and isinstance(exc, DomainError):
+            exc.details = tuple(located(problem, places) for problem in exc.details)
+        return super().handle_exception(exc)
+
 
 @extend_schema_view(
     list=extend_schema(operation_id="workflows_list", summary="List workflows"),
@@ -74,6 +97,7 @@ class _WorkflowsViewSet(ETagMixin, DeclaredViewSet):
 class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
     """Workflows by their slug."""
 
+    definition_actions = frozenset({"create", "check_definition"})
     queryset = Workflow.objects.none()
     serializer_class = WorkflowSerializer
     filterset_class = WorkflowFilter
@@ -212,6 +236,9 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
     def check_definition(self, request: Request) -> Response:
         """All problems at once, each with its path; nothing is saved."""
         problems = services.validate(actor=self.actor, document=request.data)
+        places = getattr(request, "places", None)
+        if places is not None:
+            problems = [located(problem, places) for problem in problems]
         found = {"valid": not problems, "problems": [problem.as_dict() for problem in problems]}
         return Response(ValidationSerializer(found).data)
 

@@ -18,9 +18,8 @@ from workflows.definition.paths import quote
 from workflows.definition.text import (
     Place,
     TextError,
-    TextProblem,
     decode,
-    nearest_place,
+    located,
     read_text,
     write_yaml,
 )
@@ -58,7 +57,7 @@ class FileContent:
 
     def located(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """The problems with their lines in this file."""
-        return tuple(_located(problem, self.places) for problem in problems)
+        return tuple(located(problem, self.places) for problem in problems)
 
 
 # A file's text, its bytes, or why it could not be read.
@@ -78,7 +77,7 @@ def read_file(name: str, source: Source) -> FileContent:
         return FileContent(name, problems=error.details)
     if not isinstance(read.document, dict):
         found = documents.problems_of(read.document)
-        return FileContent(name, problems=tuple(_located(each, read.places) for each in found))
+        return FileContent(name, problems=tuple(located(each, read.places) for each in found))
     document = dict(read.document)
     changelog, own = document.pop("changelog", None), document.pop("workflow", None)
     slug = document.get("slug") or stem
@@ -88,10 +87,9 @@ def read_file(name: str, source: Source) -> FileContent:
         *_own_problems(changelog, own),
     ]
     if problems:
-        located = tuple(_located(each, read.places) for each in problems)
-        return FileContent(
-            name, slug if isinstance(slug, str) else "", problems=located, places=read.places
-        )
+        placed = tuple(located(each, read.places) for each in problems)
+        known = slug if isinstance(slug, str) else ""
+        return FileContent(name, known, problems=placed, places=read.places)
     parts = documents.read(document)
     settings = own or {}
     said = {"name": parts.name, "description": parts.description, "labels": parts.labels}
@@ -190,10 +188,3 @@ def _own_problems(changelog: object, own: object) -> Iterable[Problem]:
     except Invalid as error:
         for each in error.details:
             yield Problem(f"$.workflow{each.path[1:]}", each.code, each.message)
-
-
-def _located(problem: Problem, places: Mapping[str, Place]) -> Problem:
-    place = nearest_place(places, problem.path)
-    if place is None or isinstance(problem, TextProblem):
-        return problem
-    return TextProblem(problem.path, problem.code, problem.message, place.line, place.column)

@@ -15,6 +15,8 @@ _PROBLEM = {
         "path": {"type": "string", "description": "JSON path, `$` for the whole document."},
         "code": {"type": "string"},
         "message": {"type": "string"},
+        "line": {"type": "integer", "description": "In a text that was sent."},
+        "column": {"type": "integer"},
     },
 }
 _ERROR = {

@@ -78,3 +78,11 @@ def _parent(path: str) -> str:
     if path.endswith("]"):
         return path[: max(path.rfind("["), 1)]
     return path[: max(path.rfind("."), 1)]
+
+
+def located(problem: Problem, places: Mapping[str, Place]) -> Problem:
+    """`problem` with the line and column of the value that it is about, or that lacks it."""
+    place = nearest_place(places, problem.path)
+    if place is None or isinstance(problem, TextProblem):
+        return problem
+    return TextProblem(problem.path, problem.code, problem.message, place.line, place.column)
