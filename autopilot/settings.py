@@ -31,7 +31,8 @@ SAMPLE_APPS = ["samples", "samples.orders"]
 
 INSTALLED_APPS = [
     "unfold",
-    "django.contrib.admin",
+    # Without looking for admin modules: the pages are `urls.py`'s, and workers have none.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -18,6 +18,9 @@ handler403 = "autopilot.common.views.permission_denied"
 handler404 = "autopilot.common.views.page_not_found"
 handler500 = "autopilot.common.views.server_error"
 
+# Here and not when Django starts: workers have no pages, and a tenth less memory without them.
+admin.autodiscover()
+
 v1: list[URLPattern | URLResolver] = [
     path("auth/", include("autopilot.accounts.api.urls")),
     path("workflows/", include("executions.api.workflow_urls")),

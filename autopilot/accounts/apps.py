@@ -9,6 +9,5 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts and audit"
 
     def ready(self) -> None:
-        # Imported for what they register: signal receivers and OpenAPI security schemes.
+        # Imported for what they register: signal receivers.
         from autopilot.accounts import receivers  # noqa: F401
-        from autopilot.accounts.api import schema  # noqa: F401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from autopilot.accounts.api import schema  # noqa: F401 - OpenAPI's security schemes
 from autopilot.accounts.api.views import (
     MeView,
     RefreshView,
