@@ -15,6 +15,7 @@ from autopilot.common.database_time import database_now
 from executions.approvals.due import do_due
 from executions.approvals.links import link_of
 from executions.models import Approval, ApprovalMail, MailKind
+from executions.runtime.faults import fault
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,8 @@ def _take() -> list[ApprovalMail]:
             ]
         )
         ApprovalMail.objects.filter(pk__in=keys).update(taken_at=database_now())
+    if keys:
+        fault("mails.after_taking")
     rows = ApprovalMail.objects.filter(pk__in=keys).order_by("pk")
     return list(rows.select_related("approval__execution__workflow", "user"))
 

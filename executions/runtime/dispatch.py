@@ -81,6 +81,7 @@ def ring(queue: str) -> None:
 
 def wake(execution_ids: Iterable[int]) -> None:
     """Say to the owners of these executions that there is a message. Never raises."""
+    fault("dispatch.before_wake")
     if time.monotonic() < _silent_until:
         return
     try:

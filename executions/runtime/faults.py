@@ -7,13 +7,16 @@ from collections.abc import Callable
 # Every place there is, and what is true there.
 POINTS = {
     "dispatch.before_ring": "It is durable; nobody has been told that there is work.",
+    "dispatch.before_wake": "Messages are durable; their owners have not been told.",
     "failing.before_commit": "The start that a failure owes is made, and not durable.",
     "failing.after_commit": "It is durable, with the note that it was made.",
     "ledger.after_claim": "Executions are owned; what they are has not been read.",
     "ledger.before_commit": "The rows of a batch are locked; nothing is written.",
     "ledger.after_commit": "A batch is durable; nobody has heard of it.",
     "ledger.before_matching": "Waits for signals are durable; no signal was looked for.",
+    "lease.after_freeing": "What lost workers owned is free and durable; nobody was told.",
     "lease.before_heartbeat": "The lease is about to be made longer.",
+    "mails.after_taking": "Mails are taken, durably; none of them has been sent.",
     "matching.before_giving": "Signals are durable; nobody was looked for who waits for them.",
     "runner.after_checkpoint": "A plan is durable; its owner is about to carry it out.",
     "runner.after_limits": "The call has its place in the limits; it has not begun.",

@@ -146,7 +146,10 @@ def free_lost_workers() -> set[str]:
         )
         if lost:
             log.warning("clock.workers_lost", workers=lost)
-        return _free(lost)
+        queues = _free(lost)
+    if queues:
+        fault("lease.after_freeing")
+    return queues
 
 
 def _free(worker_ids: list[int]) -> set[str]:

@@ -17,6 +17,7 @@ from executions.approvals.due import do_due
 from executions.approvals.handling import reassign
 from executions.approvals.mail import send_mails
 from executions.models import Approval, ApprovalDecision, ApprovalMail, Execution
+from executions.runtime.faults import inject
 from executions.runtime.process import WorkerProcess
 from tests.approvals import acting, after, asked, person
 from tests.engine import wait_until
@@ -101,6 +102,26 @@ def test_what_was_settled_meanwhile_is_not_sent_and_a_bad_address_keeps_nobody_b
         "ValueError: no such mailbox",
         "settled before it was sent",
     ]
+
+
+def test_a_mail_whose_sender_died_is_not_sent_a_second_time() -> None:
+    person("anna", "Finance", email="anna@example.com")
+    asked({})
+
+    class Died(BaseException):
+        pass
+
+    def die() -> None:
+        raise Died
+
+    inject("mails.after_taking", die)
+    try:
+        with pytest.raises(Died):
+            due_now()
+    finally:
+        inject("mails.after_taking", None)
+    assert ApprovalMail.objects.get().taken_at is not None
+    assert (due_now(), mail.outbox) == ([], [])
 
 
 def test_without_a_mail_server_nothing_is_taken_and_so_nothing_lost(monkeypatch: Any) -> None:

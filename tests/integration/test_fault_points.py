@@ -16,10 +16,12 @@ from autopilot.common import clock
 from executions import slots
 from executions.calling_back import complete_callback, take_tasks
 from executions.failing import start_owed
-from executions.models import Callback, ErrorStart, Execution, Signal
+from executions.models import Callback, ErrorStart, Execution, Signal, Worker
 from executions.runtime import matching
 from executions.runtime.clock import Clock
 from executions.runtime.faults import POINTS, inject
+from executions.runtime.lease import Lease, free_lost_workers
+from executions.services import pause_execution
 from executions.signalling import send_signal
 from tests.engine import NOOP, SYSTEM, drain, published, reread, run, started
 
@@ -50,7 +52,9 @@ def dying_at(point: str) -> Iterator[None]:
 
 def test_every_point_that_is_named_lies_somewhere_and_has_a_test():
     root = Path(executions.__file__).parent
-    lies = re.compile(r'"((?:dispatch|failing|ledger|lease|matching|runner|slots|tasks)\.\w+)"')
+    lies = re.compile(
+        r'"((?:dispatch|failing|ledger|lease|mails|matching|runner|slots|tasks)\.\w+)"'
+    )
     found: set[str] = set()
     for path in root.rglob("*.py"):
         if path.name != "faults.py":
@@ -67,6 +71,37 @@ def test_a_start_that_rang_no_bell_is_rung_for_by_the_clock():
         started(workflow)
     execution = Execution.objects.get()
     assert (execution.state, Clock()._due(clock.now())) == ("initialized", {"default"})
+    drain()
+    assert reread(execution).state == "completed"
+
+
+def test_a_message_that_its_owner_was_not_told_of_is_found_with_the_next_heartbeat():
+    heard: list[list[int]] = []
+    lease = Lease(
+        queues=["default"], busy=lambda: 1, on_lost=lambda: None, on_messages=heard.append
+    )
+    execution = started(published([{**NOOP, "id": "a"}]))
+    Execution.objects.filter(pk=execution.pk).update(owner=lease.worker_id)
+    with dying_at("dispatch.before_wake"):
+        pause_execution(execution=reread(execution), actor=SYSTEM)
+    assert lease._renew()
+    assert heard == [[execution.pk]]
+    lease.close()
+    drain()
+    assert reread(execution).state == "paused"
+
+
+def test_what_a_dead_worker_owned_is_rung_for_though_the_one_who_freed_it_died_too():
+    execution = started(published([{**NOOP, "id": "a"}]))
+    now = clock.now()
+    dead = Worker.objects.create(
+        name="gone-1", host="gone", pid=1, started_at=now, lease_until=now - timedelta(minutes=1)
+    )
+    Execution.objects.filter(pk=execution.pk).update(owner=dead)
+    with dying_at("lease.after_freeing"):
+        free_lost_workers()
+    assert (reread(execution).owner_id, Worker.objects.exists()) == (None, False)
+    assert Clock()._due(clock.now()) == {"default"}
     drain()
     assert reread(execution).state == "completed"
 

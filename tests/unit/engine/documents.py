@@ -122,7 +122,10 @@ def step(depth: int, name: str, siblings: list[str]) -> st.SearchStrategy[Json]:
     kinds = [*_simple(name), *_outside(), *_workflows(name), *_as_new(name)]
     if depth:
         kinds += _nested(depth, name)
-    kinds += [_choice(targets := st.sampled_from(["end", *siblings]))]
+    targets = st.sampled_from(["end", *siblings])
+    # Only onwards: `_loop` says what comes by again, and how often. A choice that always leads
+    # back would multiply with everything around and inside it.
+    kinds += [_choice(st.sampled_from(["end", *siblings[siblings.index(name) + 1 :]]))]
     extra = st.fixed_dictionaries(
         {},
         optional={
@@ -157,7 +160,7 @@ def _simple(name: str) -> list[st.SearchStrategy[Json]]:
 
 
 def _choice(targets: st.SearchStrategy[str]) -> st.SearchStrategy[Json]:
-    """Goes on anywhere, at most twice; sometimes nowhere, which is an error."""
+    """Goes on somewhere below; sometimes nowhere, which is an error."""
     ways = st.lists(
         st.tuples(st.sampled_from(["input.n > 2", "len(steps) < 3"]), targets), min_size=1
     ).map(lambda found: [{"when": when, "next": target} for when, target in found[:2]])
