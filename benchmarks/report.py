@@ -21,6 +21,7 @@ TARGETS = (
     ("W3", "seconds", 1.0, False),
     ("W4", "idle_worker_mb", 120.0, False),
     ("W6", "seconds", 3.0, False),
+    ("MEMORY", "growth_ratio", 1.1, False),
     ("LOOP", "ratio", 1.3, False),
     ("SIGNALS", "seconds", 2.0, False),
     ("W7", "worst_ratio", 1.2, False),
@@ -122,6 +123,15 @@ ROWS = {
         ("start p95 beside it, ms", "start_purging_ms", ".2f"),
         ("claim p95 without a purge, ms", "claim_one_quiet_ms", ".2f"),
         ("claim p95 beside it, ms", "claim_one_purging_ms", ".2f"),
+    ),
+    "MEMORY": (
+        ("steps after the warm-up", "steps", ",.0f"),
+        ("worker after the warm-up, MB", "warm_mb", ".1f"),
+        ("  after a quarter of the steps", "quarter_1_mb", ".1f"),
+        ("  after half of them", "quarter_2_mb", ".1f"),
+        ("  after three quarters", "quarter_3_mb", ".1f"),
+        ("  after all of them", "quarter_4_mb", ".1f"),
+        ("all of it to the warm-up", "growth_ratio", ".3f"),
     ),
     "W4": (
         ("idle, all processes, MB", "idle_mb", ".0f"),

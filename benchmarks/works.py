@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 from benchmarks import machine
 from benchmarks.branches import PARALLEL, Parallel, run_parallel
 from benchmarks.burst import Burst, run_burst
+from benchmarks.growth import FAIL, Growth, Workflows, run_growth
 from benchmarks.scale.work import Scale, flat, run_scale
 from benchmarks.shapes import (
     CALL,
@@ -60,6 +61,7 @@ class Sizes:
     ended: int = 1_000_000
     ended_small: int = 1_000
     rounds: int = 5
+    growth: int = 20_000
 
 
 @dataclass(slots=True)
@@ -86,12 +88,14 @@ class Bench:
         self.say = say
         self.connection: Connection = stand.connect()
         self.runs: list[Run] = []
-        self.workflow_id = publish(document()).pk
+        self._tens = publish(document())
+        self.workflow_id = self._tens.pk
         self._map = publish(MAP)
         self._loops = publish(LOOP)
         self._call = publish(CALL)
         self._waiting = publish(WAITING)
         self._sides = publish(PARALLEL)
+        self._failing = publish(FAIL)
 
     def warm_up(self) -> None:
         """Imports, caches and connections of every process, and the planner's statistics."""
@@ -118,6 +122,7 @@ class Bench:
             "WEB": self._web,
             "PARALLEL": self._parallel,
             "W7": self._w7,
+            "MEMORY": self._memory,
         }[work]
         often = {"W1", "W2", "W3", "W6", "SIGNALS"}
         repeat = self.sizes.repeat if work in often else self.sizes.repeat_large
@@ -186,6 +191,17 @@ class Bench:
         finally:
             self.stand.have_workers(count)
 
+    def _memory(self) -> Growth:
+        """By one worker process, a new one."""
+        count = self.stand.worker_count
+        self.stand.have_workers(0)
+        self.stand.have_workers(1)
+        workflows = Workflows(self._tens, self._map, self._waiting, self._failing)
+        try:
+            return run_growth(self.stand, self.connection, workflows, self.sizes.growth)
+        finally:
+            self.stand.have_workers(count)
+
     def _w4(self) -> MemoryUse:
         time.sleep(self.sizes.idle_seconds)
         idle = machine.memory_of(self.stand)
@@ -227,6 +243,15 @@ def figures(run: Run) -> dict[str, float]:
         return figures_of(result)
     if run.work == "W7":
         return flat(result)
+    if run.work == "MEMORY":
+        quarters = {f"quarter_{n}_mb": mb for n, mb in enumerate(result["quarters_mb"], 1)}
+        last = result["quarters_mb"][-1]
+        names = ("steps", "seconds", "warm_mb")
+        return (
+            {name: result[name] for name in names}
+            | quarters
+            | {"growth_ratio": last / result["warm_mb"]}
+        )
     if run.work != "W4":
         return {name: value for name, value in result.items() if name != "executions"}
     idle, peak = result["idle"], result["peak"]
@@ -264,6 +289,8 @@ def summary(run: Run) -> str:
         "MAPS": "{seconds:.2f} s and {seconds_large:.2f} s, {time_ratio:.2f}",
         "PARALLEL": "{seconds:.3f} s, the longest {longest_seconds:.3f} s",
         "SIGNALS": "{seconds:.2f} s, sent in {send_seconds:.2f} s",
+        "MEMORY": "{warm_mb:.0f} MB, after {steps:,.0f} steps {quarter_4_mb:.0f}, "
+        "x{growth_ratio:.3f}",
         "W4": "idle {idle_mb:.0f} MB, peak {peak_mb:.0f} MB",
         "W7": "at worst {worst_ratio:.2f} times, {large_gb:.1f} GB",
     }[run.work]

@@ -42,7 +42,7 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
     sizes = (*sizes, "--parallels", "1")
     small = ("--workers", "1", "--no-web", "--commit-seconds", "0.1", "--idle-seconds", "0.1")
 
-    # WEB measures servers of its own, and for longer than a test may take.
+    # WEB and MEMORY have servers and workers of their own, for longer than a test may take.
     works = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS", "PARALLEL", "W7")
     sizes = (*sizes, "--ended", "2000", "--ended-small", "1000", "--rounds", "1")
 
@@ -94,7 +94,7 @@ def test_an_unknown_work_is_a_sentence() -> None:
     assert (
         result.stderr
         == "There is no work 'W9'; there are W1, W1L, W2, W3, W4, W6, LOOP, MAPS, SIGNALS, "
-        "PARALLEL, WEB, W7.\n"
+        "PARALLEL, WEB, W7, MEMORY.\n"
     )
 
 
