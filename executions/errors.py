@@ -176,3 +176,25 @@ class RerunInvalid(Invalid):
     """The execution cannot be rerun as asked."""
 
     code = "execution.rerun_invalid"
+
+
+class MigrationInvalid(Invalid):
+    """The executions cannot be moved as asked."""
+
+    code = "migration.invalid"
+
+
+class MigrationNotFound(NotFound):
+    """There is no such migration, or you may not see it."""
+
+
+class MigrationOver(Conflict):
+    """The migration is over."""
+
+    code = "migration.over"
+
+
+class MigrationUnderWay(Conflict):
+    """The migration is still under way."""
+
+    code = "migration.under_way"

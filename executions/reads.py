@@ -19,6 +19,7 @@ from executions.engine.snapshot import UNDO_PHASES, Phase
 from executions.engine.states import State, StepState
 from executions.engine.undo import STEP_TYPE as UNDO_TYPE
 from executions.models import ErrorStart, Execution, InboxMessage, StateTransition, StepExecution
+from executions.moved import present_step, steps_named
 from executions.querysets import ExecutionQuerySet
 from workflows.compiled import compiled_version
 
@@ -34,6 +35,8 @@ class StepView:
     seq: the how-manieth step of the execution it is; attempts of one step share it.
     started_at, ended_at: None as long as that has not happened.
     taken_over: copied from the execution that this one is a rerun of.
+    step_id: what it is called in the version that the execution runs now. recorded_as: what it was
+    called when it was recorded, if it has another name since the execution was moved.
     wait_until: for a step that waits for a moment, that moment.
     """
 
@@ -50,6 +53,7 @@ class StepView:
     ended_at: datetime | None = None
     wait_until: datetime | None = None
     taken_over: bool = False
+    recorded_as: str = ""
 
     @property
     def is_recorded(self) -> bool:
@@ -86,20 +90,28 @@ def steps_of(execution: Execution, *, last: int | None = None) -> list[StepView]
     last: at most so many of the recorded ones, the latest; None = all.
     """
     rows = StepExecution.objects.filter(execution=execution)
+    names = execution.step_names
     if last is None:
-        views = [recorded(row) for row in rows.order_by("seq", "attempt")]
+        views = [recorded(row, names) for row in rows.order_by("seq", "attempt")]
     else:
-        views = [recorded(row) for row in rows.order_by("-seq", "-attempt")[:last]][::-1]
+        views = [recorded(row, names) for row in rows.order_by("-seq", "-attempt")[:last]][::-1]
     current = step_under_way(execution, views)
     return [*views, current] if current else views
 
 
-def recorded(row: StepExecution) -> StepView:
-    """The view of an attempt that has ended."""
+def recorded(row: StepExecution, step_names: Any = None) -> StepView:
+    """The view of an attempt that has ended.
+
+    step_names: of its execution, if that was moved to another version.
+    """
+    present = row.step_id
+    if step_names is not None:
+        present = present_step(step_names, row.pk, row.step_id) or row.step_id
     return StepView(
         seq=row.seq,
         attempt=row.attempt,
-        step_id=row.step_id,
+        step_id=present,
+        recorded_as=row.step_id if present != row.step_id else "",
         name=row.name,
         type=row.type,
         state=row.state,
@@ -161,16 +173,17 @@ def context_of(execution: Execution) -> dict[str, Any]:
     `steps` has the latest attempt of each step by its id, in the order they were taken.
     """
     latest = (
-        StepExecution.objects.filter(execution=execution)
+        steps_named(execution)
+        .filter(now_id__isnull=False)
         .exclude(type=UNDO_TYPE)
-        .order_by("step_id", "-seq", "-attempt")
-        .distinct("step_id")
+        .order_by("now_id", "-seq", "-attempt")
+        .distinct("now_id")
     )
     return {
         "input": execution.input,
         "variables": execution.variables,
         "steps": {
-            row.step_id: {
+            row.now_id: {
                 "state": row.state,
                 "output": row.output,
                 "error": row.error,

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from executions.engine.states import State
-from executions.models import Execution, StepExecution
+from executions.models import Execution
+from executions.moved import steps_named
 from workflows.actions.base import Action, InvalidParams
 from workflows.actions.registry import registry
 from workflows.definition.graph import to_graph
@@ -154,19 +155,20 @@ class Rerun:
 
     def _called(self, step_ids: set[str]) -> dict[str, list[Any]]:
         """What each step was called with the last time."""
-        rows = StepExecution.objects.filter(
-            execution=self._source, step_id__in=step_ids, type="action", params__isnull=False
-        ).order_by("step_id", "-seq", "-attempt")
-        found = rows.distinct("step_id").values_list("step_id", "params")
+        rows = steps_named(self._source).filter(
+            now_id__in=step_ids, type="action", params__isnull=False
+        )
+        rows = rows.order_by("now_id", "-seq", "-attempt")
+        found = rows.distinct("now_id").values_list("now_id", "params")
         return {step_id: [params] for step_id, params in found}
 
 
 def latest_of(source: Execution, *, since: int = 0, before: int | None = None) -> list[Ran]:
     """Each step as it ran last, in that order; since, before: only runs with such numbers."""
-    rows = StepExecution.objects.filter(execution=source, seq__gte=since)
+    rows = steps_named(source).filter(seq__gte=since, now_id__isnull=False)
     if before is not None:
         rows = rows.filter(seq__lt=before)
-    columns = ("step_id", "name", "type", "seq", "attempt", "state", "started_at", "ended_at")
+    columns = ("now_id", "name", "type", "seq", "attempt", "state", "started_at", "ended_at")
     found: dict[str, Ran] = {}
     for row in rows.order_by("-seq", "-attempt").values_list(*columns)[:MAX_STEPS]:
         found.setdefault(row[0], Ran(*row))

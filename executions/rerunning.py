@@ -31,6 +31,7 @@ from executions.hidden.marks import kept
 from executions.hidden.veil import Veil
 from executions.holding import refuse_start
 from executions.models import Execution, StepExecution
+from executions.moved import steps_named
 from executions.noting import transition_of
 from executions.runtime import dispatch
 from executions.runtime.control import Write, control_to_json, error_to_json
@@ -205,7 +206,7 @@ def _place(row: Execution, source: Execution, options: RerunOptions) -> list[Ste
         )
     definition = compiled_version(row.version_id)
     _check_step(definition, step_id, row.version.version)
-    ran = StepExecution.objects.filter(execution=source, step_id=step_id).exclude(type=UNDO_TYPE)
+    ran = steps_named(source).filter(now_id=step_id).exclude(type=UNDO_TYPE)
     last = ran.order_by("-seq").first()
     if last is None:
         raise _wrong(
@@ -249,10 +250,13 @@ def _copies(
     source: Execution, seq: int, outputs: Mapping[str, Any], definition: CompiledDefinition
 ) -> list[StepExecution]:
     """The last attempt of every step before that one, in the order in which they ended."""
-    rows = StepExecution.objects.filter(execution=source, seq__lt=seq)
+    # By the names that they have now, for nothing is known of moves in the new execution.
+    rows = steps_named(source).filter(seq__lt=seq, now_id__isnull=False)
     found = sorted(
         rows.order_by("seq", "-attempt").distinct("seq").defer("params"), key=lambda row: row.pk
     )
+    for row in found:
+        row.step_id = row.now_id
     latest = {row.step_id: row for row in sorted(found, key=lambda row: row.seq)}
     for step_id, value in outputs.items():
         if step_id not in latest:

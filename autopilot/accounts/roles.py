@@ -19,6 +19,7 @@ class Permission(StrEnum):
     EXECUTION_VIEW = "executions.view_execution"
     EXECUTION_START = "executions.start_execution"
     EXECUTION_CONTROL = "executions.control_execution"
+    EXECUTION_MIGRATE = "executions.migrate_execution"
     EXECUTION_SIGNAL = "executions.signal_execution"
     TASK_WORK = "executions.work_on_tasks"
     APPROVAL_DECIDE = "executions.decide_approval"
@@ -52,13 +53,15 @@ _OPERATOR = _VIEWER | {
     Permission.LIMITS_MANAGE,
 }
 # A designer tries out what they write, and so may start; controlling other people's
-# executions stays with operators. Whom the rules of publishing bind doesn't change those rules: to
-# publish against the guard and to switch reviews on and off is for administrators.
+# executions stays with operators. Whether those can go on by another version is about both. Whom the
+# rules of publishing bind doesn't change those rules: to publish against the guard and to switch
+# reviews on and off is for administrators.
 _DESIGNER = _VIEWER | {
     Permission.WORKFLOW_EDIT,
     Permission.WORKFLOW_PUBLISH,
     Permission.WORKFLOW_REVIEW,
     Permission.EXECUTION_START,
+    Permission.EXECUTION_MIGRATE,
 }
 
 MATRIX: Mapping[Role, frozenset[Permission]] = MappingProxyType(

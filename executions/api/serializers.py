@@ -368,6 +368,10 @@ class StepSerializer(serializers.Serializer[Any]):
     ended_at = serializers.DateTimeField(allow_null=True, help_text="Null while it is under way.")
     wait_until = serializers.DateTimeField(allow_null=True)
     taken_over = serializers.BooleanField(help_text="Copied from the execution this one reruns.")
+    recorded_as = serializers.CharField(
+        help_text="What the step was called when it was recorded, if it has another name since the "
+        "execution was moved to another version; else empty."
+    )
     duration_seconds = serializers.FloatField(allow_null=True)
 
 

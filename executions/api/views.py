@@ -204,7 +204,8 @@ class ExecutionViewSet(StreamViewSet):
         self.cursor_ordering = "place"
         place = Cast("seq", BigIntegerField()) * _ATTEMPTS + F("attempt")
         rows = StepExecution.objects.filter(execution=execution).annotate(place=place)
-        views = [reads.recorded(row) for row in self._page(rows)]
+        names = execution.step_names
+        views = [reads.recorded(row, names) for row in self._page(rows)]
         if not cast("CursorPagination", self.paginator).has_next:
             current = reads.step_under_way(execution, views)
             views += [current] if current else []

@@ -14,7 +14,8 @@ from executions.console.timeline import Shape, rows_of
 from executions.console.timeline import groups_under_way as groups
 from executions.console.verbs import offered
 from executions.engine.states import FINAL
-from executions.models import Execution, LogLine, StepExecution
+from executions.models import Execution, LogLine
+from executions.moved import steps_named
 from executions.parts import part_words
 from executions.reads import StepView, recorded, step_under_way, steps_of, transitions_of
 from executions.situations import situation_of
@@ -94,9 +95,9 @@ def step_context(execution: Execution, step_id: str) -> dict[str, Any] | None:
     if node is None:
         return None
     now = clock.now()
-    taken = StepExecution.objects.filter(execution=execution, step_id=step_id)
+    taken = steps_named(execution).filter(now_id=step_id)
     latest = taken.order_by("-seq", "-attempt")[: SHOWN_RUNS + 1]
-    views = [recorded(row) for row in latest][::-1]
+    views = [recorded(row, execution.step_names) for row in latest][::-1]
     is_cut = len(views) > SHOWN_RUNS
     under_way = step_under_way(execution, steps_of(execution, last=1))
     views += [
@@ -129,7 +130,7 @@ def _rerun_step(execution: Execution, drawing: Mapping[str, Any], node: Mapping[
     step = str(node["id"])
     while outer := holder[scope_of[step]]:
         step = outer
-    has_run = StepExecution.objects.filter(execution=execution, step_id=step).exists()
+    has_run = steps_named(execution).filter(now_id=step).exists()
     return step if has_run else ""
 
 

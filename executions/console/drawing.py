@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,9 +25,10 @@ from workflows.definition.outline import branch_scope_id
 _TAKEN = """
 WITH scoped AS (SELECT * FROM unnest(%(steps)s::text[], %(scopes)s::text[]) AS x(step_id, scope)),
 taken AS (
-    SELECT DISTINCT ON (s.seq) s.seq, s.step_id, s.state, s.attempt, scoped.scope,
+    SELECT DISTINCT ON (s.seq) s.seq, scoped.step_id, s.state, s.attempt, scoped.scope,
            extract(epoch FROM s.ended_at - s.started_at) AS lasted
-    FROM executions_stepexecution s JOIN scoped USING (step_id)
+    FROM executions_stepexecution s
+    JOIN scoped ON scoped.step_id = {step}
     WHERE s.execution_id = %(execution)s AND s.type <> 'compensation'
     ORDER BY s.seq, s.attempt DESC),
 linked AS (
@@ -37,6 +39,8 @@ SELECT step_id, before, state_before, count(*), max(seq),
        (array_agg(lasted ORDER BY seq DESC))[1]
 FROM linked GROUP BY step_id, before, state_before
 """
+# Moved to another version, an execution is drawn as that one has it.
+_PRESENT = "executions_present_step(%(names)s, s.id, s.step_id)"
 
 
 def graph_of(execution: Execution) -> dict[str, Any]:
@@ -157,10 +161,13 @@ def _add_branch_steps(
 
 
 def _taken(execution: Execution, scope_of: Mapping[str, str]) -> list[tuple[Any, ...]]:
+    names = execution.step_names
+    sql = _TAKEN.format(step="s.step_id" if names is None else _PRESENT)
     with connection.cursor() as cursor:
         cursor.execute(
-            _TAKEN,
+            sql,
             {
+                "names": json.dumps(names),
                 "execution": execution.pk,
                 "steps": list(scope_of),
                 "scopes": list(scope_of.values()),

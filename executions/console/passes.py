@@ -12,7 +12,8 @@ from datetime import datetime
 from django.db import connection
 
 from executions.console.items import NOUNS, Items
-from executions.models import Execution, StepExecution
+from executions.models import Execution
+from executions.moved import steps_named
 
 # Passes whose children are told apart; a loop may come by a step very often.
 MAX_PASSES = 500
@@ -126,9 +127,9 @@ def _runs(execution: Execution, steps: Iterable[str]) -> dict[str, list[tuple[da
     wanted = list(steps)
     if not wanted:
         return {}
-    rows = StepExecution.objects.filter(execution=execution, step_id__in=wanted)
+    rows = steps_named(execution).filter(now_id__in=wanted)
     known = list(
-        rows.order_by("-seq", "-attempt").values_list("step_id", "started_at", "seq")[:MAX_PASSES]
+        rows.order_by("-seq", "-attempt").values_list("now_id", "started_at", "seq")[:MAX_PASSES]
     )
     if execution.current_step in wanted and execution.current_since is not None:
         known.append((execution.current_step, execution.current_since, execution.current_seq))

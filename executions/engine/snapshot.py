@@ -186,6 +186,9 @@ class Snapshot:
     undo: Undo | None = None
     # What was found to be undone next; read anew by every owner.
     undo_items: tuple[UndoItem, ...] = ()
+    # What steps were called when they were begun, by their numbers, if that was another name: the
+    # keys of their calls stay the same.
+    called_as: Mapping[int, str] | None = None
 
     @property
     def scope(self) -> CompiledScope:

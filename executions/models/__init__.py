@@ -14,6 +14,7 @@ from executions.models.execution import ENDED_VALUES, Execution, Kind, Priority
 from executions.models.history import LogLine, StateTransition, StepExecution
 from executions.models.inbox import InboxMessage
 from executions.models.limits import ActionLimit, Hold, LimitUse
+from executions.models.migration import Migration, MigrationItem
 from executions.models.signals import Signal, SignalWait
 from executions.models.state import DurableValue
 from executions.models.undoing import Compensation, ErrorStart
@@ -39,6 +40,8 @@ __all__ = [
     "LimitUse",
     "LogLine",
     "MailKind",
+    "Migration",
+    "MigrationItem",
     "Priority",
     "Signal",
     "SignalWait",

@@ -202,6 +202,9 @@ class Execution(ExecutionVerbs, models.Model):
     # It was ready while its workflow was switched off, and has been put out of the claims' way.
     is_parked = models.BooleanField(default=False, db_default=False)
     is_test = models.BooleanField(default=False)
+    # If it was moved to another version: what its recorded steps are called there, a list of
+    # `[id, {old: new}, [seq, old]]` for each move: rows up to that id. See `executions/moved.py`.
+    step_names = models.JSONField(null=True, blank=True, editable=False)
 
     created_at = models.DateTimeField()
     start_at = models.DateTimeField(null=True, blank=True)

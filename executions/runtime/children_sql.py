@@ -333,6 +333,6 @@ SELECT DISTINCT ON (CASE WHEN kind = 'child' THEN 0 ELSE item_index END)
 # its parent.
 OUTER = """
 SELECT id, CASE WHEN kind IN ('item', 'branch') THEN parent_id END, parent_step, generation,
-       item_index, input, variables, control
+       item_index, input, variables, control, version_id, step_names
   FROM executions_execution WHERE id = ANY(%(ids)s)
 """

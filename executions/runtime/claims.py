@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from executions.engine.events import (
 from executions.engine.snapshot import Phase, Position, Snapshot
 from executions.engine.states import State
 from executions.hidden.veil import Veil
+from executions.moved import called_as
 from executions.runtime import children_sql, statements
 from executions.runtime.checkpoint import Counters
 from executions.runtime.control import NOWHERE, Control, control_from_json
@@ -88,6 +90,7 @@ class Row(NamedTuple):
     claimed_at: datetime
     slot_key: str
     slot_held: bool
+    step_names: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,8 @@ def _empty(row: Row) -> Snapshot:
 
 def _read(found: list[Row], outers: Outers) -> list[Claim]:
     claims = [_claim(row) for row in found]
-    _load_steps([each for each in claims if each.snapshot.entered])
+    moved = {row.id for row in found if row.step_names is not None}
+    _load_steps([each for each in claims if each.snapshot.entered], moved)
     _load_outers(found, claims, outers)
     behind = {row.id: row.seen_seq for row in found if row.inbox_seq > row.seen_seq}
     if behind:
@@ -269,6 +273,8 @@ def _claim(row: Row) -> Claim:
         wants_slot=bool(row.slot_key) and not row.slot_held,
         undo=control.undo,
     )
+    if row.step_names is not None:
+        snapshot.called_as = called_as(json.loads(row.step_names))
     return _new_claim(row, snapshot, veil, broken)
 
 
@@ -341,11 +347,12 @@ def _utc(moment: datetime | None) -> Any:
     return moment.astimezone(UTC) if moment else None
 
 
-def _load_steps(claims: list[Claim]) -> None:
+def _load_steps(claims: list[Claim], moved: set[int]) -> None:
     """Fill in the latest result of each step, and the output that would be the result so far."""
     if not claims:
         return
-    loaded = load_steps({each.snapshot_id: each.veil for each in claims})
+    veils = {each.snapshot_id: each.veil for each in claims}
+    loaded = load_steps(veils, moved & veils.keys())
     for claim in claims:
         snapshot = claim.snapshot
         snapshot.steps, outputs = loaded[claim.snapshot_id]
@@ -356,7 +363,7 @@ def _load_steps(claims: list[Claim]) -> None:
 def _load_outers(rows: list[Row], claims: list[Claim], outers: Outers) -> None:
     """Give items and branches what they see of the execution around them."""
     items = [
-        (row, claim, (row.parent_id, row.generation))
+        (row, claim, (row.parent_id, row.generation, row.version_id, row.step_names or ""))
         for row, claim in zip(rows, claims, strict=True)
         if row.kind in _PARTS and row.parent_id is not None and claim.broken is None
     ]

@@ -21,6 +21,8 @@ from autopilot.common.database_time import database_now
 from executions import holding, limiting, rollouts, slots
 from executions.approvals.mail import Postman
 from executions.failing import start_owed
+from executions.migrating.batches import Mover
+from executions.migrating.reads import has_open
 from executions.models import Execution, Worker
 from executions.querysets import ExecutionQuerySet
 from executions.runtime import dispatch, matching
@@ -44,6 +46,8 @@ MATCH_ALL_EVERY_SECONDS = 30.0
 PURGE_EVERY_SECONDS = 60.0
 # Whether a version that is being rolled out fails too much.
 JUDGE_EVERY_SECONDS = 5.0
+# Migrations of executions to other versions that somebody has begun.
+MOVE_EVERY_SECONDS = 0.5
 # A worker that should have been freed this long ago shows that the leader does not lead.
 ASLEEP_SECONDS = 3.0
 
@@ -68,6 +72,7 @@ class Clock:
         # Slots that nobody but this clock handed out.
         self.slots_swept = 0
         self._postman = Postman()
+        self._mover = Mover()
         # When each of the rarer duties was last done.
         self._did: dict[str, datetime] = {}
         self._thread = threading.Thread(target=self._work, name="clock", daemon=True)
@@ -83,6 +88,7 @@ class Clock:
         self._stop.set()
         self._thread.join(timeout=5)
         self._postman.close()
+        self._mover.close()
 
     def run_forever(self) -> None:
         """In the calling thread, until `stop`."""
@@ -120,6 +126,8 @@ class Clock:
             log.info("clock.leads")
         now = database_now()
         self._postman.look()
+        if self._is_time("migrations", MOVE_EVERY_SECONDS, now) and has_open():
+            self._mover.look()
         queues = self._free_workers(now)
         self._sweep(now)
         start_owed()

@@ -18,6 +18,8 @@ POINTS = {
     "lease.before_heartbeat": "The lease is about to be made longer.",
     "mails.after_taking": "Mails are taken, durably; none of them has been sent.",
     "matching.before_giving": "Signals are durable; nobody was looked for who waits for them.",
+    "migrating.before_commit": "A batch of executions is moved, and that is not durable.",
+    "migrating.after_commit": "A batch of executions is moved for good; others are not.",
     "runner.after_checkpoint": "A plan is durable; its owner is about to carry it out.",
     "runner.after_limits": "The call has its place in the limits; it has not begun.",
     "runner.after_call": "The action has returned; what it came to is not durable.",

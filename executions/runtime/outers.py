@@ -15,8 +15,9 @@ from workflows.definition.compiled import CompiledDefinition, MapConfig
 
 MAX_OUTERS = 256
 
-# A parent's id and the generation of its children: it is at rest as long as that is the latest.
-Key = tuple[int, int]
+# A parent's id and the generation of its children: it is at rest as long as that is the latest,
+# and the same as long as they run this version, which they have been moved to in this way.
+Key = tuple[int, int, int, str]
 
 
 class Outers:
@@ -41,19 +42,21 @@ class Outers:
         missing = {key: definition for key, definition in wanted if key not in self._known}
         if not missing:
             return
-        rows = self._read([parent for parent, _ in missing])
+        rows = self._read([parent for parent, *_ in missing])
         around = [
-            ((row[1], row[3]), definition)
-            for (parent, _), definition in missing.items()
+            (_around(row), definition)
+            for (parent, *_), definition in missing.items()
             if (row := rows[parent])[1] is not None
         ]
         self._load(around)
-        veils = {pk: Veil() for pk in rows}
-        facts = load_steps(veils)
-        for (parent, generation), definition in missing.items():
-            veil = veils[parent]
-            outer = self._outer(rows[parent], facts[parent][0], definition, veil)
-            self._known[parent, generation] = outer, veil
+        moved = {pk for pk, row in rows.items() if row[8] is not None}
+        hiding = {parent: definition.redaction for (parent, *_), definition in missing.items()}
+        veils = {pk: Veil(hiding[pk]) if pk in moved else Veil() for pk in rows}
+        facts = load_steps(veils, moved)
+        for key, definition in missing.items():
+            veil = veils[key[0]]
+            outer = self._outer(rows[key[0]], facts[key[0]][0], definition, veil)
+            self._known[key] = outer, veil
 
     def _read(self, ids: Sequence[int]) -> dict[int, Any]:
         with cursor() as opened:
@@ -61,7 +64,7 @@ class Outers:
             return {row[0]: row for row in opened.fetchall()}
 
     def _outer(self, row: Any, facts: Any, definition: CompiledDefinition, veil: Veil) -> Outer:
-        _, parent_id, parent_step, generation, index, data, variables, control = row
+        _, parent_id, parent_step, _, index, data, variables, control, *_ = row
         place = control_from_json(veil.load(control))
         own = Outer(
             input=veil.load(data),
@@ -72,7 +75,7 @@ class Outers:
         )
         if parent_id is None:
             return own
-        around, hidden = self._known[parent_id, generation]
+        around, hidden = self._known[_around(row)]
         veil.include(hidden)
         return Outer(
             input=around.input,
@@ -85,6 +88,11 @@ class Outers:
             },
             caught=own.caught or around.caught,
         )
+
+
+def _around(row: Any) -> Key:
+    """What is known of the execution around one that is around others."""
+    return row[1], row[3], row[7], row[8] or ""
 
 
 def item_names(

@@ -111,6 +111,12 @@ class Watch:
         return ErrorInfo(TIMEOUT_STEP, message, retryable=not runs_on)
 
 
+def _key(snapshot: Snapshot, position: Position) -> str:
+    """The same for all attempts, whatever the step is called by now."""
+    step_id = (snapshot.called_as or {}).get(position.seq, position.step_id)
+    return f"{snapshot.execution_id}-{step_id}-{position.seq}"
+
+
 def _seconds_for(snapshot: Snapshot, step: CompiledStep) -> float:
     """The step's own timeout, but no longer than what it is inside of may take."""
     limit: float = settings.AUTOPILOT["STEP_TIMEOUT_SECONDS"]
@@ -212,7 +218,7 @@ class Performer:
             action, valid = _resolve(config.action, params)
             await admit(action.name, params.value)
             bounds = _Bounds(
-                key=f"{snapshot.execution_id}-{step.id}-{position.seq}",
+                key=_key(snapshot, position),
                 place=Place(snapshot.execution_id, position.seq, position.attempt),
                 step=step.id,
                 seconds=_seconds_for(snapshot, step),

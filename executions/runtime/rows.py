@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -46,17 +46,30 @@ def _set_up() -> None:
         prepared.prepare(opened)
 
 
-def load_steps(veils: Mapping[int, Veil]) -> dict[int, Loaded]:
-    """What the steps of these executions have come to; each one's veil learns what is hidden."""
+def load_steps(veils: Mapping[int, Veil], moved: Collection[int] = ()) -> dict[int, Loaded]:
+    """What the steps of these executions have come to; each one's veil learns what is hidden.
+
+    moved: those that were moved to another version. Their steps go by the names that they have
+    there, and what that version hides is hidden from here on, although it was stored as it is.
+    """
     loaded: dict[int, Loaded] = {pk: ({}, []) for pk in veils}
     with cursor() as opened:
-        opened.execute(statements.LOAD_STEPS, {"ids": list(loaded)})
-        for pk, step_id, row_id, seq, kind, state, output, error, attempt in opened.fetchall():
+        found: list[tuple[Any, ...]] = []
+        others = [pk for pk in loaded if pk not in moved]
+        if others:
+            opened.execute(statements.LOAD_STEPS, {"ids": others})
+            found += opened.fetchall()
+        if moved:
+            opened.execute(statements.LOAD_MOVED_STEPS, {"ids": list(moved)})
+            found += opened.fetchall()
+        for pk, step_id, row_id, seq, kind, state, output, error, attempt in found:
             facts, outputs = loaded[pk]
-            load = veils[pk].load
-            value = load(output)
+            veil = veils[pk]
+            value = veil.load(output)
+            if pk in moved:
+                veil.learn_at(value, veil.redaction.steps.get(step_id))
             if step_id not in facts:
-                facts[step_id] = StepFact(StepState(state), value, load(error), attempt)
+                facts[step_id] = StepFact(StepState(state), value, veil.load(error), attempt)
             if kind in DATA_STEPS and state == StepState.COMPLETED:
                 outputs.append((row_id, seq, value))
     return loaded

@@ -113,7 +113,7 @@ RETURNING e.id, e.epoch, e.revision, e.claims, e.version_id, e.state, e.input, e
           e.transition_seq, e.log_seq, e.control, e.deadline_at, e.paused_at,
           e.parent_id, e.parent_step, e.generation, e.item_index, e.children_generation,
           e.children_open, e.children_failed, e.children_tolerated, e.children_total,
-          e.children_needed, e.kind, now() AS claimed_at, e.slot_key, e.slot_held
+          e.children_needed, e.kind, now() AS claimed_at, e.slot_key, e.slot_held, e.step_names
 """
 
 # The worker's row is held while it claims: if the clock has deleted it, nothing is claimed; if the
@@ -163,6 +163,20 @@ SELECT execution_id, step_id, id, seq, type, state, output, error, attempt
           FROM executions_stepexecution
          WHERE execution_id = ANY(%(ids)s) AND type <> 'compensation'
          ORDER BY execution_id, step_id, state = 'completed', seq DESC, attempt DESC) latest
+ ORDER BY execution_id, step_id, seq DESC, attempt DESC
+"""
+
+# The same of executions that were moved to other versions, by what their steps are called there.
+LOAD_MOVED_STEPS = """
+SELECT execution_id, step_id, id, seq, type, state, output, error, attempt
+  FROM (SELECT DISTINCT ON (execution_id, present, state = 'completed')
+               execution_id, present AS step_id, id, seq, type, state, output, error, attempt
+          FROM (SELECT s.*, executions_present_step(e.step_names, s.id, s.step_id) AS present
+                  FROM executions_stepexecution s
+                  JOIN executions_execution e ON e.id = s.execution_id
+                 WHERE s.execution_id = ANY(%(ids)s) AND s.type <> 'compensation') named
+         WHERE present IS NOT NULL
+         ORDER BY execution_id, present, state = 'completed', seq DESC, attempt DESC) latest
  ORDER BY execution_id, step_id, seq DESC, attempt DESC
 """
 

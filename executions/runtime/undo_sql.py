@@ -82,8 +82,15 @@ UPDATE executions_execution
 # What it is calling now comes first, wherever that stands.
 NEXT = f"""
 {TREE}
-SELECT c.id, c.execution_id, c.seq, c.step_id, c.name, c.action, c.params, t.version_id
+SELECT c.id, c.execution_id, c.seq, c.step_id, c.name, c.action, c.params, t.version_id,
+       CASE WHEN e.step_names IS NULL THEN c.step_id
+            ELSE executions_present_step(
+                e.step_names,
+                (SELECT max(s.id) FROM executions_stepexecution s
+                  WHERE s.execution_id = c.execution_id AND s.seq = c.seq),
+                c.step_id) END
   FROM tree t
+  JOIN executions_execution e ON e.id = t.id
   JOIN executions_compensation c ON c.execution_id = t.id AND c.state = 'pending'
  ORDER BY c.id = %(current)s DESC, c.id DESC
  LIMIT %(limit)s

@@ -60,8 +60,10 @@ def _item(
     action: str,
     params: str | None,
     version_id: int,
+    present: str | None,
 ) -> UndoItem:
-    retry, timeout = _rules(version_id, step_id)
+    """present: what the step is called in the version that its execution runs now."""
+    retry, timeout = _rules(version_id, present or "")
     return UndoItem(
         pk, execution_id, seq, step_id, name, action, veil.load(params) or {}, retry, timeout
     )

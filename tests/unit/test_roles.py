@@ -37,6 +37,7 @@ def test_designers_write_publish_and_try_out_but_do_not_control() -> None:
         "workflows.publish_workflow",
         "workflows.review_workflow",
         "executions.start_execution",
+        "executions.migrate_execution",
     }
 
 
