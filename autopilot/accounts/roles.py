@@ -54,8 +54,8 @@ _OPERATOR = _VIEWER | {
 }
 # A designer tries out what they write, and so may start; controlling other people's
 # executions stays with operators. Whom the rules of publishing bind doesn't change those rules: to
-# publish against the guard and to switch reviews on and off is for administrators. Moving executions
-# to another version is for those who know what the versions mean.
+# publish against the guard and to switch reviews on and off is for administrators. To move
+# executions to another version is for those who know what the versions mean.
 _DESIGNER = _VIEWER | {
     Permission.WORKFLOW_EDIT,
     Permission.WORKFLOW_PUBLISH,
