@@ -94,7 +94,7 @@ DELETE FROM executions_signal WHERE execution_id = ANY(%(ids)s) OR target_id = A
 DELETE FROM executions_{table} WHERE execution_id = ANY(%(ids)s)"""  # noqa: S608
         for table in (
             *("approval", "callback", "limituse", "compensation", "errorstart", "inboxmessage"),
-            *("logline", "stepexecution", "statetransition"),
+            *("logline", "stepexecution", "statetransition", "migrationitem"),
         )
     },
     "executions_execution": "DELETE FROM executions_execution WHERE id = ANY(%(ids)s)",
@@ -123,7 +123,8 @@ SELECT jsonb_build_object(
                           WHERE a.execution_id = e.id),
            'signals', {_rows("signal", "x.id")},
            'compensations', {_rows("compensation", "x.id")},
-           'error_starts', {_rows("errorstart", "x.id")})::text
+           'error_starts', {_rows("errorstart", "x.id")},
+           'moves', {_rows("migrationitem", "x.id")})::text
   FROM executions_execution e
   JOIN workflows_workflow w ON w.id = e.workflow_id
   JOIN workflows_workflowversion v ON v.id = e.version_id

@@ -33,7 +33,7 @@ NO_PRESENT_STEP = "DROP FUNCTION executions_present_step(jsonb, bigint, text)"
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('executions', '0016_version_ended'),
+        ('executions', '0018_history_is_deleted_on_purpose'),
         ('workflows', '0003_hiding_versions'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
