@@ -43,7 +43,7 @@ export const place = (drawing, scope) => {
   // Where every way ends in a step of its own, such as `succeed`, a flag would stand alone.
   const hasEnd = ends.length > 1 || ends.some((way) => isOuter || way.kind !== "flow");
   const graph = new Graph({ multigraph: true });
-  const ranker = steps.length > MANY ? "longest-path" : "network-simplex";
+  const ranker = steps.length > MANY ? "tight-tree" : "network-simplex";
   graph.setGraph({ rankdir: "LR", nodesep: 26, ranksep: 36, edgesep: 18, ranker });
   /** @type {Map<string, Placed[]>} */
   const inner = new Map();

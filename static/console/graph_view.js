@@ -72,6 +72,17 @@ export class GraphView {
     this.zoom(this.scale);
   }
 
+  /** Other names and sentences for the same steps: nothing moves. @param {Drawing} drawing */
+  relabel(drawing) {
+    this.drawing = drawing;
+    drawing.nodes.forEach(({ id, name, sentence }) => {
+      const node = this.nodes.get(id);
+      if (!node) return;
+      node.title = sentence;
+      /** @type {HTMLElement} */ (node.querySelector(".cx-node-name")).textContent = name;
+    });
+  }
+
   draw() {
     const { width, height } = this.placed;
     const lines = svg("svg", { width, height, "aria-hidden": "true", class: "cx-ways" });

@@ -122,6 +122,14 @@ def test_the_graph_follows_the_cursor_in_both_languages(
     designer.wait_for('"nobody"', "#try-result .cx-errors")
     assert (designer.overflow(), designer.violations()) == (0, [])
 
+    def left_by_keyboard(page: Page) -> bool:
+        page.locator(CONTENT).focus()
+        page.keyboard.press("Escape")
+        page.keyboard.press("Tab")
+        return bool(page.evaluate("!document.activeElement.closest('#cx-editor')"))
+
+    assert designer.do(left_by_keyboard)
+
     # Somebody else saves in the meantime: nothing of theirs is lost unseen, nothing of ours.
     theirs = {**draft.definition, "description": "Theirs."}
     services.update_draft(actor=SYSTEM, version=draft, document=theirs)

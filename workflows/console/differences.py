@@ -17,7 +17,7 @@ from workflows.versioning.diff import Change, ChangeKind, FieldChange
 
 MAX_SHOWN = 4_000
 MAX_TOKENS = 2_000
-MAX_LINES = 20_000
+MAX_LINES = 60_000
 CONTEXT = 3
 # Shorter texts are read faster side by side than with the changes inside them.
 LONG_TEXT = 24

@@ -257,6 +257,7 @@ class EditorPages(Base):
                     "edit_url": self.url("edit", *at),
                     "version_url": self.url("version", *at),
                     "publish_url": self.url("publish", *at),
+                    "diff_url": self.url("diff", saved.workflow_id),
                 }
             )
         found: dict[str, Any] = {"message": outcome.refusal, "problems": outcome.problems}
@@ -296,6 +297,7 @@ class EditorPages(Base):
                 "actions_url": reverse("workflows:workflow-catalog"),
                 "publish_url": self.url("publish", *at) if at and may_publish else "",
                 "may_publish": may_publish,
+                "diff_url": self.url("diff", workflow.pk) if workflow else "",
             },
         )
 

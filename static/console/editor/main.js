@@ -18,6 +18,7 @@ const field = (/** @type {string} */ name) => /** @type {HTMLInputElement} */ (f
 
 /** @type {Guide|null} */
 let guide = null;
+/** @type {import("../graph_layout.js").Drawing} */
 let drawing = { scopes: [], nodes: [], edges: [] };
 let names = { input: {}, vars: [], items: [] };
 let saved = "";
@@ -61,7 +62,7 @@ const checker = new Checker((body) => ask(settings.check_url, body), {
       drawing = answer.drawing;
       draw();
     } else if (graph) side.behind("The text can't be read now: this is how it was before.");
-    side.guard(answer.guard);
+    side.guard(answer.guard, settings.diff_url && settings.number ? `${settings.diff_url}?from=${answer.guard?.against}&to=${settings.number}` : "");
     followed = "";
     follow();
   },
@@ -70,13 +71,16 @@ const checker = new Checker((body) => ask(settings.check_url, body), {
 /** @type {GraphView|null} */
 let graph = null;
 let drawn = "";
-const MANY = 400;
+const MANY = 200;
+/** Everything that decides where something stands. */
+const shape = () => JSON.stringify([drawing.scopes, drawing.edges, drawing.nodes.map(({ id, type, scope }) => [id, type, scope])]);
 const draw = () => {
-  const wanted = JSON.stringify(drawing);
+  const wanted = shape();
   side.behind(drawing.nodes.length > MANY ? `With more than ${MANY} steps the graph would slow down the writing: it is on the version's page.` : "");
   const card = element("cx-graph");
   card.hidden = !drawing.nodes.length || drawing.nodes.length > MANY;
-  if (wanted === drawn || card.hidden) return;
+  if (card.hidden) return;
+  if (wanted === drawn) return graph?.relabel(drawing);
   drawn = wanted;
   if (graph) graph.redraw(drawing);
   else {
@@ -139,7 +143,7 @@ const save = async (over = "") => {
     const answer = await post(form.getAttribute("action") || window.location.href, data);
     saved = now;
     field("stamp").value = answer.stamp;
-    Object.assign(settings, { workflow: answer.workflow, number: answer.number, publish_url: settings.may_publish ? answer.publish_url : "" });
+    Object.assign(settings, { workflow: answer.workflow, number: answer.number, publish_url: settings.may_publish ? answer.publish_url : "", diff_url: answer.diff_url });
     moveTo(answer);
     side.told("", "", "");
     say(isChanged() ? "Not saved yet." : answer.message, isChanged() ? "" : "completed");

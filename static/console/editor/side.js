@@ -29,9 +29,17 @@ export class SidePanel {
     told.className = `cx-sub${look ? ` cx-s-${look} cx-said-so` : ""}`;
   }
 
+  /** The number of problems beside the buttons leads to the list. @param {number} count */
+  count(count) {
+    const link = element("cx-count");
+    link.hidden = !count;
+    link.textContent = `${count} ${count === 1 ? "problem" : "problems"}`;
+  }
+
   /** @param {Problem[]} problems @param {(problem: Problem) => void} goTo */
   problems(problems, goTo) {
-    this.checked(problems.length ? `${problems.length} ${problems.length === 1 ? "problem" : "problems"}` : "None: it can be saved.", problems.length ? "failed" : "completed");
+    this.count(problems.length);
+    this.checked(problems.length ? element("cx-count").textContent : "None: it can be saved.", problems.length ? "failed" : "completed");
     element("cx-problem-list").replaceChildren(...problems.map((problem) => {
       const line = make("li");
       const button = make("button", "cx-problem");
@@ -53,10 +61,13 @@ export class SidePanel {
     note.hidden = !words;
   }
 
-  /** @param {any} guard as workflows/console/writing.py gives it, or null */
-  guard(guard) {
+  /** @param {any} guard as workflows/console/writing.py gives it, or null @param {string} compare where the saved draft is compared, or empty */
+  guard(guard, compare) {
     element("cx-guard").hidden = !guard;
     if (!guard) return;
+    const link = element("cx-guard-compare");
+    link.hidden = !compare || guard.bump === "none";
+    link.href = compare;
     element("cx-guard-bump").textContent = guard.bump === "none" ? "no change" : guard.bump;
     element("cx-guard-says").textContent = guardSentence(guard);
     element("cx-guard").classList.toggle("is-refused", !guard.enough);
