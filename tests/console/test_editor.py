@@ -84,6 +84,13 @@ def test_a_workflow_is_written_with_help_and_saved(visit: MakeVisit) -> None:
     checked(designer, "1 problem")
     text = designer.do(lambda page: page.locator(CONTENT).inner_text())
     assert '"type": "succeed"' in text
+
+    # A server that does not answer is said, and asked again with the next change.
+    busy = "**/editor/check/"
+    designer.do(lambda page: page.route(busy, lambda route: route.fulfill(status=429)))
+    write(designer, json.dumps(wrong))
+    checked(designer, "Not checked: The server answered 429. It is tried again; go on writing.")
+    designer.do(lambda page: page.unroute(busy))
     write(designer, json.dumps(wrong).replace("dance", "succeed").replace("nope", "noop"))
     checked(designer, "None: it can be saved.")
     designer.do(lambda page: page.keyboard.press("Control+s"))
@@ -95,15 +102,13 @@ def test_a_workflow_is_written_with_help_and_saved(visit: MakeVisit) -> None:
     designer.wait_for("Its content is frozen")
 
 
-@pytest.mark.parametrize(("dark", "width"), [(False, 1440), (True, 390)])
-def test_the_graph_follows_the_cursor_in_both_languages(
-    visit: MakeVisit, dark: bool, width: int
-) -> None:
+def test_the_graph_follows_the_cursor_in_both_languages(visit: MakeVisit) -> None:
     workflow = support_request()
     run(workflow, INPUT)
     draft = draft_of(workflow, output="{{ steps.read.output }}")
-    designer = visit(Role.DESIGNER, dark=dark, width=width)
-    open_editor(designer, f"/admin/workflows/workflow/{workflow.pk}/versions/1.1.0/edit/")
+    designer = visit(Role.DESIGNER)
+    address = f"/admin/workflows/workflow/{workflow.pk}/versions/1.1.0/edit/"
+    open_editor(designer, address)
     designer.press("YAML")
     designer.do(lambda page: page.locator("#cx-guard:not([hidden])").wait_for())
     assert "1.1.0 is an honest number after 1.0.0" in designer.text("#cx-guard-says")
@@ -143,6 +148,13 @@ def test_the_graph_follows_the_cursor_in_both_languages(
     designer.wait_for("Draft 1.1.0 is saved.")
     saved = WorkflowVersion.objects.get(pk=draft.pk).definition
     assert (saved["steps"][1]["name"], "description" in saved) == ("Note it down", False)
+
+    other = visit(Role.DESIGNER, dark=True, width=390, name="other")
+    open_editor(other, f"{address}?language=yaml")
+    checked(other, "None: it can be saved.")
+    other.do(lambda page: page.locator(".cm-line", has_text="name: Note it down").click())
+    other.do(lambda page: page.locator(f'{SELECTED}[data-step="note"]').wait_for())
+    assert (other.overflow(), other.violations()) == (0, [])
 
 
 INNER = ["steps", 0, "config", "steps", 0]

@@ -106,6 +106,8 @@ def test_converting_keeps_the_document(designer: Client) -> None:
     assert json.loads(back) == FIRST
     refused = asked(designer, "convert", text='{"name" 1}', to="yaml")
     assert (refused.status_code, refused.json()["problems"][0]["line"]) == (400, 1)
+    refused = asked(designer, "convert", text=text, to="xml")
+    assert refused.json()["message"] == "One of json and yaml was expected as the language."
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"text": 1}', b'{"text": "{}", "workflow": 0}'])
@@ -181,3 +183,12 @@ def test_a_new_workflow_tells_where_it_is_now(designer: Client) -> None:
     taken = designer.post(f"{BASE}add/", form, headers={"X-Part": "save"})
     assert (taken.status_code, taken.json()["problems"][0]["path"]) == (409, "$.slug")
     assert Workflow.objects.count() == 1
+
+
+def test_trying_needs_an_execution(designer: Client) -> None:
+    body = json.dumps({"text": "1 + 1", "execution": "first"})
+    refused = designer.post("/admin/executions/execution/evaluate/", body, "application/json")
+    assert refused.status_code == 404
+    assert refused.json()["message"] == (
+        'There is no execution "first": the id of an execution is a whole number.'
+    )

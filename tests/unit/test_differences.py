@@ -111,4 +111,4 @@ def test_both_texts_stand_side_by_side() -> None:
         ("skipped", "6 lines"),
     ]
     assert (rows[4].old_line, rows[4].new_line, rows[4].new) == (11, 11, "new")
-    assert text_rows("x\n" * 15_000, "x\n" * 15_000) is None
+    assert text_rows("x\n" * 30_001, "x\n" * 30_001) is None

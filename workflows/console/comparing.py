@@ -14,8 +14,8 @@ from autopilot.common.admin_base import Crumb, PageAdmin
 from autopilot.common.words import plural
 from workflows import comparison
 from workflows.console import differences
-from workflows.console.forms import arranged, as_text
 from workflows.console.ghosts import compared_drawing
+from workflows.definition.text import write_yaml
 from workflows.models import Workflow, WorkflowVersion
 
 MAX_CHOICES = 200
@@ -90,7 +90,5 @@ class ComparingPages(Base):
             "is_forward": is_forward,
             "is_too_low": bool(changes) and is_forward and not judged.enough,
             "more_reasons": plural(judged.judgement.more, "more reason"),
-            "rows": differences.text_rows(
-                as_text(arranged(old.definition)), as_text(arranged(new.definition))
-            ),
+            "rows": differences.text_rows(write_yaml(old.definition), write_yaml(new.definition)),
         }

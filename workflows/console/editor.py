@@ -337,7 +337,7 @@ def _convert(form: DefinitionForm, language: str) -> tuple[DefinitionForm, Outco
     """The form with its text in the other language, or as it is with what is in the way."""
     try:
         text = writing.converted(form.text, language)
-    except TextError as error:
+    except Invalid as error:
         problems = [writing.unread(each) for each in error.details]
         return form, Outcome(problems, error.message, error.status)
     return DefinitionForm(

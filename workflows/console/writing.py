@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autopilot.accounts.actors import Actor
+from autopilot.common.errors import Invalid
 from autopilot.common.problems import Problem
 from workflows import comparison, services
 from workflows.console.drawing import drawing_of
@@ -58,7 +59,9 @@ def checked(
 
 
 def converted(text: str, language: str) -> str:
-    """The same document in the other language. Raises TextError."""
+    """The same document in the other language. Raises TextError for what can't be read."""
+    if language not in LANGUAGES:
+        raise Invalid(f"One of {' and '.join(LANGUAGES)} was expected as the language.")
     document = read_text(text).document
     return as_language(document, language)
 

@@ -3,11 +3,18 @@
 
 /** @typedef {(url: string, body: object) => Promise<any>} Ask */
 
+// What an answer without a sentence of its own means.
+const MEANINGS = /** @type {Record<number, string>} */ ({
+  403: "You may not do this, or you have signed in anew: reload the page once your text is kept elsewhere.",
+  404: "It is gone: somebody has deleted it.",
+  413: "The text is larger than this server takes.",
+});
+
 /** What the server refused, with its problems. */
 export class Refused extends Error {
   /** @param {number} status @param {any} answer */
   constructor(status, answer) {
-    super(answer.message || `The server answered ${status}.`);
+    super(answer.message || MEANINGS[status] || `The server answered ${status}.`);
     this.status = status;
     this.answer = answer;
   }
