@@ -51,13 +51,13 @@ class StateSetParams(BaseModel):
 
 
 class WorkflowStartParams(BaseModel):
-    """workflow: the slug; version: an exact one, or the latest published one."""
+    """workflow: the slug; version: an exact one or a range; default: the live one."""
 
     model_config = ConfigDict(extra="forbid")
 
     workflow: Annotated[str, Field(min_length=1, max_length=200)]
     input: JsonValue = None
-    version: Annotated[str, Field(max_length=64)] | None = None
+    version: Annotated[str, Field(max_length=256)] | None = None
     correlation_id: Annotated[str, Field(max_length=200)] = ""
     labels: dict[str, str] = Field(default_factory=dict)
 

@@ -11,9 +11,10 @@ class ExecutionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Fill the registries with what needs the models."""
-        from executions import rollouts
+        from executions import reads, rollouts
         from executions.approvals import waiting  # noqa: F401
         from executions.runtime import approvals_sql  # noqa: F401
-        from workflows import evidence
+        from workflows import evidence, impact
 
         evidence.register(rollouts.measure)
+        impact.register(reads.count_under_way)

@@ -18,10 +18,18 @@ from executions.engine.events import WISHES
 from executions.engine.snapshot import UNDO_PHASES, Phase
 from executions.engine.states import State, StepState
 from executions.engine.undo import STEP_TYPE as UNDO_TYPE
-from executions.models import ErrorStart, Execution, InboxMessage, StateTransition, StepExecution
+from executions.models import (
+    ErrorStart,
+    Execution,
+    InboxMessage,
+    Kind,
+    StateTransition,
+    StepExecution,
+)
 from executions.moved import present_step, steps_named
 from executions.querysets import ExecutionQuerySet
 from workflows.compiled import compiled_version
+from workflows.models import WorkflowVersion
 
 COUNT_CAP = 1_000
 # Of a list whose states can't be counted one by one, so many of the newest are.
@@ -279,3 +287,13 @@ def newest_counts(queryset: ExecutionQuerySet, *, cap: int = NEWEST_CAP) -> dict
         state.value: StateCount(state.value, counts.get(state.value, 0), is_capped=is_capped)
         for state in State
     }
+
+
+def count_under_way(version: WorkflowVersion, limit: int) -> int:
+    """How many executions of a version have not ended; no more than `limit` are counted.
+
+    Items and branches are parts of one. By the index (version, ended_at).
+    """
+    rows = Execution.objects.filter(version=version, ended_at__isnull=True)
+    whole = rows.filter(kind__in=[Kind.ROOT, Kind.CHILD])
+    return whole.order_by()[:limit].count()

@@ -50,8 +50,8 @@ def start_execution(
 ) -> Started:
     """Accept one execution of a published version of `workflow`.
 
-    version: an exact version; None = the live one, or what a rollout gives this start. start_at:
-    not before this moment.
+    version: an exact version, or a range such as `^1.2` of which the highest published one runs;
+    None = the live one, or what a rollout gives this start. start_at: not before this moment.
     queue: None = the first configured one.
     idempotency_key: the same key by the same actor answers the first execution again.
     starter: the execution a step of which asks for it, on behalf of whoever had started that.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -18,6 +18,9 @@ from workflows.models import VersionTransition, WorkflowVersion
 from workflows.routing import refuse_during_rollout
 from workflows.rows import Check
 from workflows.versioning.states import MOVES, Move, VersionState
+
+# `deprecate_version` and its like.
+ChangeState = Callable[..., WorkflowVersion]
 
 _BY_NAME = {move.name: move for move in MOVES}
 # What the audit trail calls them.

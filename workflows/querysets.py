@@ -108,6 +108,12 @@ class WorkflowVersionQuerySet(models.QuerySet["WorkflowVersion"]):
         """Everything that was ever published."""
         return self.exclude(state=VersionState.DRAFT)
 
+    def with_override(self) -> Self:
+        """Annotate `was_overridden`: whether it was published against the guard."""
+        rows = apps.get_model("workflows", "VersionTransition")._default_manager
+        against = rows.filter(version=OuterRef("pk"), judgement__enough=False)
+        return self.annotate(was_overridden=Exists(against))
+
 
 class RolloutQuerySet(models.QuerySet["Rollout"]):
     def visible_to(self, actor: Actor) -> Self:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import Group
 from django.db import transaction
+from django.db.models import prefetch_related_objects
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
@@ -19,19 +20,21 @@ from workflows.models import VersionReview, Workflow, WorkflowVersion
 from workflows.rows import Check
 from workflows.versioning.review import ReviewVerdict, standing_of
 
+# What `review_state` reads, for whoever shows many versions.
+REVIEWS = ("reviews__reviewer", "writers")
+
 
 @dataclass(frozen=True, slots=True)
 class ReviewState:
     """How the reviews of a draft stand, by the names of people.
 
-    writers: who wrote it and so can't approve it. roles: those whose holders may.
+    writers: who wrote it and so can't approve it.
     """
 
     is_required: bool
     approved_by: tuple[str, ...]
     wanted_by: tuple[str, ...]
     writers: tuple[str, ...]
-    roles: tuple[str, ...]
 
     @property
     def is_approved(self) -> bool:
@@ -119,8 +122,9 @@ def require_review(
 
 def review_state(version: WorkflowVersion) -> ReviewState:
     """How the reviews of a draft stand, or stood when it was published."""
+    prefetch_related_objects([version], *REVIEWS)
     writers = list(version.writers.all())
-    reviews = list(version.reviews.select_related("reviewer").order_by("id"))
+    reviews = sorted(version.reviews.all(), key=lambda review: review.pk)
     found = standing_of(
         reviews,
         content_hash=version.content_hash,
@@ -133,7 +137,6 @@ def review_state(version: WorkflowVersion) -> ReviewState:
         approved_by=tuple(names[who] for who in found.approving),
         wanted_by=tuple(names[who] for who in found.objecting),
         writers=tuple(sorted(person.get_username() for person in writers)),
-        roles=_roles(),
     )
 
 
@@ -155,7 +158,8 @@ def refusal_of(draft: WorkflowVersion, state: ReviewState) -> str:
             f"{_listed(state.wanted_by)} asked for changes in version {draft.version}: it is "
             "published when they approve it, or after it was changed and approved anew."
         )
-    who = _listed(state.roles) if state.roles else "nobody yet"
+    roles = reviewing_roles()
+    who = _listed(roles) if roles else "nobody yet"
     besides = f", other than {_listed(state.writers)}, who wrote it" if state.writers else ""
     had = draft.reviews.filter(verdict=ReviewVerdict.APPROVED).exists()
     since = " It was changed since it was approved." if had else ""
@@ -166,7 +170,8 @@ def refusal_of(draft: WorkflowVersion, state: ReviewState) -> str:
     )
 
 
-def _roles() -> tuple[str, ...]:
+def reviewing_roles() -> tuple[str, ...]:
+    """The roles whose holders may approve drafts."""
     label, codename = Permission.WORKFLOW_REVIEW.split(".")
     groups = Group.objects.filter(
         permissions__codename=codename, permissions__content_type__app_label=label

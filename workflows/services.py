@@ -15,6 +15,7 @@ from autopilot.common.problems import Problem
 from workflows import documents
 from workflows.definition.compiled import content_hash
 from workflows.lifecycle import (
+    ChangeState,
     archive_version,
     deprecate_version,
     reinstate_version,
@@ -277,6 +278,7 @@ def _audit_workflow(actor: Actor, action: str, workflow: Workflow) -> None:
 
 __all__ = [
     "SUGGEST",
+    "ChangeState",
     "archive_version",
     "create_version",
     "create_workflow",

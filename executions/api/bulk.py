@@ -45,6 +45,7 @@ from executions.bulk_once import Once
 from executions.engine.events import Verb
 from executions.models import Execution
 from executions.rerunning import RerunOptions
+from workflows.versioning.ranges import MAX_LENGTH
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _MAX_ID = 2**63 - 1
@@ -123,7 +124,12 @@ class RerunOptionsSerializer(StrictSerializer):
     """How each is to be run again; the same for all."""
 
     from_step = TextField(max_length=64, required=False, allow_null=True)
-    version = TextField(max_length=64, required=False, allow_null=True)
+    version = TextField(
+        max_length=MAX_LENGTH,
+        required=False,
+        allow_null=True,
+        help_text="A version, or a range as in a start; default: the same version.",
+    )
     input = AnyField(required=False, help_text="In place of the input of each.")
     outputs = OutputsField(
         required=False, help_text="In place of outputs of steps that are taken over, by id."

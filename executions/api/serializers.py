@@ -23,6 +23,7 @@ from executions.models import ErrorStart, Execution, LogLine, Priority, StateTra
 from executions.parts import branch_of
 from executions.reads import error_start_of, failure_of
 from executions.situations import Situation
+from workflows.versioning.ranges import MAX_LENGTH
 
 PRIORITY_NAMES = {label: Priority(value) for value, label in Priority.choices}
 PRIORITY_CHOICES = list(PRIORITY_NAMES)
@@ -64,10 +65,11 @@ class StartSerializer(StrictSerializer):
         required=False, allow_null=True, help_text="Checked against the input schema; default: {}."
     )
     version = TextField(
-        max_length=64,
+        max_length=MAX_LENGTH,
         required=False,
         allow_null=True,
-        help_text="A published version; default: the highest published one.",
+        help_text="A version such as 1.2.0, or a range such as ^1.2, ~1.2.3, 1.x or >=1.2 <3, of "
+        "which the highest published one is taken; default: the live version.",
     )
     priority = WordField(choices=PRIORITY_CHOICES, required=False, help_text="Default: normal.")
     queue = TextField(
@@ -138,7 +140,10 @@ class RerunSerializer(VerbSerializer):
         required=False, help_text="In place of outputs of steps that are taken over, by id."
     )
     version = TextField(
-        max_length=64, required=False, allow_null=True, help_text="Default: the same."
+        max_length=MAX_LENGTH,
+        required=False,
+        allow_null=True,
+        help_text="A version, or a range as in a start; default: the same version.",
     )
     idempotency_key = TextField(
         max_length=services.MAX_KEY_CHARS,

@@ -23,6 +23,7 @@ class StartForm(forms.Form):
     mode = forms.ChoiceField(choices=[("json", "JSON"), ("form", "Form")], required=False)
     input = forms.CharField(required=False, strip=False)
     version = forms.ChoiceField(required=False)
+    version_range = forms.CharField(required=False, max_length=256)
     priority = forms.TypedChoiceField(
         choices=Priority.choices, coerce=int, required=False, empty_value=None
     )
@@ -49,7 +50,7 @@ class StartForm(forms.Form):
     @property
     def options_are_open(self) -> bool:
         """Whether something beside the input was typed or is wrong."""
-        names = ("correlation_id", "labels", "start_at")
+        names = ("version_range", "correlation_id", "labels", "start_at")
         if any(self[name].value() for name in names):
             return True
         return any(name in self.errors for name in (*names, "priority", "queue"))
@@ -60,7 +61,7 @@ class StartForm(forms.Form):
         start_at = data["start_at"]
         return {
             "input": value,
-            "version": data["version"] or None,
+            "version": data["version_range"] or data["version"] or None,
             "priority": Priority.NORMAL if data["priority"] is None else data["priority"],
             "queue": data["queue"] or None,
             "correlation_id": data["correlation_id"],

@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_sc
 from rest_framework import serializers
 
 from workflows.models import Workflow, WorkflowVersion
+from workflows.reviewing import review_state
 from workflows.versioning.diff import ChangeKind
 from workflows.versioning.states import VersionState
 
@@ -80,6 +81,7 @@ class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
             "name",
             "description",
             "labels",
+            "review_required",
             "live_version",
             "draft_version",
             "candidate_version",
@@ -93,6 +95,15 @@ class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
 
 class VersionSummarySerializer(serializers.ModelSerializer[WorkflowVersion]):
     """A version, without its definition."""
+
+    approved_by = serializers.SerializerMethodField(
+        help_text="Who approved this very content; for what is published, before it was."
+    )
+    overridden = serializers.BooleanField(
+        source="was_overridden",
+        read_only=True,
+        help_text="Whether it was published against the guard; its history says why.",
+    )
 
     workflow = serializers.CharField(source="workflow.slug", read_only=True)
     state = serializers.ChoiceField(choices=STATE_CHOICES, read_only=True)
@@ -113,11 +124,17 @@ class VersionSummarySerializer(serializers.ModelSerializer[WorkflowVersion]):
             "content_hash",
             "changelog",
             "author",
+            "approved_by",
+            "overridden",
             "created_at",
             "updated_at",
             "published_at",
         )
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_approved_by(self, version: WorkflowVersion) -> list[str]:
+        return list(review_state(version).approved_by)
 
 
 class VersionSerializer(VersionSummarySerializer):
@@ -160,7 +177,7 @@ class _NameField(serializers.JSONField):
 
 
 @extend_schema_field(serializers.CharField(max_length=4_000, allow_blank=True))
-class _LongTextField(serializers.JSONField):
+class LongTextField(serializers.JSONField):
     pass
 
 
@@ -173,14 +190,30 @@ class WorkflowChangeSerializer(StrictSerializer):
     """What of a workflow may be changed; what is left out stays. Content is changed by versions."""
 
     name = _NameField(required=False)
-    description = _LongTextField(required=False)
+    description = LongTextField(required=False)
     labels = _LabelsField(required=False)
+
+
+# Text that is no text is a sentence of the service's, as with the fields above.
+@extend_schema_field(serializers.CharField(max_length=64))
+class _NumberField(serializers.JSONField):
+    pass
 
 
 class PublishSerializer(StrictSerializer):
     """May be left out altogether."""
 
-    changelog = _LongTextField(
+    version = _NumberField(
+        required=False,
+        help_text="The number to publish it under; `suggest`: the lowest honest one. Default: the "
+        "draft's.",
+    )
+    override_reason = LongTextField(
+        required=False,
+        help_text="Why it is published although its number is too small; needs the permission "
+        "`workflows.override_guard`. Kept with the guard's judgement.",
+    )
+    changelog = LongTextField(
         required=False, help_text="What is new in this version; default: the draft's."
     )
 
@@ -210,11 +243,15 @@ class ReasonSerializer(serializers.Serializer[Any]):
 class CompatibilitySerializer(serializers.Serializer[Any]):
     """The smallest honest bump of a version, with the reasons for it."""
 
-    version = serializers.CharField()
+    version = serializers.CharField(
+        allow_null=True, help_text="Its own number; null: a document that names none."
+    )
     against = serializers.CharField(allow_null=True, help_text="Null: nothing was published yet.")
     bump = serializers.ChoiceField(choices=["none", "patch", "minor", "major"])
-    suggested = serializers.CharField(help_text="The lowest honest number.")
-    enough = serializers.BooleanField(help_text="Whether the version's own number is honest.")
+    suggested = serializers.CharField(help_text="The lowest honest number that is free.")
+    enough = serializers.BooleanField(
+        help_text="Whether its own number is honest; true where it has none."
+    )
     reasons = ReasonSerializer(many=True, help_text="The strongest first, 100 at most.")
     more = serializers.IntegerField(help_text="How many reasons there are beyond those.")
 

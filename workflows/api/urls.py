@@ -6,6 +6,8 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from workflows.api.files import ExportAllViewSet, ExportViewSet, ImportViewSet
+from workflows.api.lifecycle import VersionLifeViewSet, WorkflowRulesViewSet
+from workflows.api.lifecycle_bodies import VERB_CHOICES
 from workflows.api.views import VersionViewSet, WorkflowViewSet
 
 app_name = "workflows"
@@ -43,5 +45,38 @@ urlpatterns = [
         "<slug:slug>/versions/<str:version>/compatibility/",
         VersionViewSet.as_view({"post": "compatibility"}),
         name="version-compatibility",
+    ),
+    *(
+        path(
+            f"<slug:slug>/versions/<str:version>/{verb}/",
+            VersionLifeViewSet.as_view({"post": verb}),
+            name=f"version-{verb}",
+        )
+        for verb in VERB_CHOICES
+    ),
+    path(
+        "<slug:slug>/versions/<str:version>/impact/",
+        VersionLifeViewSet.as_view({"get": "impact"}),
+        name="version-impact",
+    ),
+    path(
+        "<slug:slug>/versions/<str:version>/history/",
+        VersionLifeViewSet.as_view({"get": "history"}),
+        name="version-history",
+    ),
+    path(
+        "<slug:slug>/versions/<str:version>/reviews/",
+        VersionLifeViewSet.as_view({"get": "reviews", "post": "review"}),
+        name="version-reviews",
+    ),
+    path(
+        "<slug:slug>/suggest/",
+        WorkflowRulesViewSet.as_view({"post": "suggest"}),
+        name="workflow-suggest",
+    ),
+    path(
+        "<slug:slug>/require-review/",
+        WorkflowRulesViewSet.as_view({"post": "require_review"}),
+        name="workflow-require-review",
     ),
 ]

@@ -45,11 +45,12 @@ from workflows.api.serializers import (
 from workflows.definition.schema import definition_json_schema
 from workflows.definition.text import located
 from workflows.models import Workflow, WorkflowVersion
+from workflows.reviewing import REVIEWS
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
-_CONFLICT = OpenApiResponse(_ERROR, "The state of the thing does not allow this.")
-_STALE = OpenApiResponse(_ERROR, "Somebody changed it since you read it.")
-_IF_MATCH = OpenApiParameter(
+CONFLICT = OpenApiResponse(_ERROR, "The state of the thing does not allow this.")
+STALE = OpenApiResponse(_ERROR, "Somebody changed it since you read it.")
+IF_MATCH = OpenApiParameter(
     "If-Match",
     str,
     OpenApiParameter.HEADER,
@@ -90,6 +91,12 @@ class _WorkflowsViewSet(ETagMixin, DeclaredViewSet):
         return super().handle_exception(exc)
 
 
+def publishing(given: dict[str, Any]) -> dict[str, Any]:
+    """What `publish_version` takes, from the body of a request."""
+    number = given.pop("version", None)
+    return {**given, "number": number}
+
+
 @extend_schema_view(
     list=extend_schema(operation_id="workflows_list", summary="List workflows"),
     retrieve=extend_schema(operation_id="workflows_retrieve", summary="Read a workflow"),
@@ -125,6 +132,7 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
     def answer(self, version: WorkflowVersion, code: int) -> Response:
         """The workflow as it is now, with the version that the request was about."""
         workflow = self.get_queryset().get(pk=version.workflow_id)
+        version = workflow.versions.select_related("author").with_override().get(pk=version.pk)
         version.workflow = workflow
         workflow.version = version  # type: ignore[attr-defined]
         response = Response(WorkflowWithVersionSerializer(workflow).data, status=code)
@@ -134,7 +142,7 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         operation_id="workflows_create",
         summary="Create a workflow",
         request=DefinitionSerializer,
-        responses={201: WorkflowWithVersionSerializer, 409: _CONFLICT},
+        responses={201: WorkflowWithVersionSerializer, 409: CONFLICT},
     )
     def create(self, request: Request) -> Response:
         """The body is the definition. It becomes the first draft of a new workflow."""
@@ -147,8 +155,8 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         operation_id="workflows_update",
         summary="Change a workflow's name, description or labels",
         request=WorkflowChangeSerializer,
-        parameters=[_IF_MATCH],
-        responses={200: WorkflowSerializer, 412: _STALE},
+        parameters=[IF_MATCH],
+        responses={200: WorkflowSerializer, 412: STALE},
     )
     def partial_update(self, request: Request, slug: str) -> Response:
         """What is left out stays. What the workflow does is changed by a new version."""
@@ -165,7 +173,8 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         operation_id="workflows_publish",
         summary="Publish a workflow's draft",
         request=PublishSerializer,
-        responses={200: WorkflowWithVersionSerializer, 409: _CONFLICT},
+        parameters=[IF_MATCH],
+        responses={200: WorkflowWithVersionSerializer, 409: CONFLICT, 412: STALE},
     )
     @action(detail=True, methods=["post"])
     def publish(self, request: Request, slug: str) -> Response:
@@ -174,8 +183,13 @@ class WorkflowViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         draft = workflow.versions.filter(version=workflow.draft_version).first()
         if draft is None:
             raise Conflict(f"The workflow {workflow.slug} has no draft to publish.")
-        given = self.read(PublishSerializer)
-        version = services.publish_version(actor=self.actor, version=draft, **given)
+        version = services.publish_version(
+            actor=self.actor,
+            version=draft,
+            # What was read was the workflow; saving a draft moves its time too.
+            check=lambda _: self.require_match(Workflow.objects.get(pk=workflow.pk)),
+            **publishing(self.read(PublishSerializer)),
+        )
         return self.answer(version, status.HTTP_200_OK)
 
     @extend_schema(
@@ -303,7 +317,8 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         if getattr(self, "swagger_fake_view", False):
             return WorkflowVersion.objects.none()
         rows = self.workflow().versions.visible_to(self.actor).highest_first()
-        return rows.select_related("workflow", "author")
+        rows = rows.select_related("workflow", "author").with_override()
+        return rows.prefetch_related(*REVIEWS)
 
     def workflow(self) -> Workflow:
         slug = self.kwargs["slug"]
@@ -320,7 +335,7 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         operation_id="workflow_versions_create",
         summary="Create a version",
         request=DefinitionSerializer,
-        responses={201: VersionSerializer, 409: _CONFLICT},
+        responses={201: VersionSerializer, 409: CONFLICT},
     )
     def create(self, request: Request, slug: str) -> Response:
         """The body is the definition. It becomes the workflow's draft, of which there is one."""
@@ -335,8 +350,8 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         operation_id="workflow_versions_update",
         summary="Replace a draft's definition",
         request=DefinitionSerializer,
-        parameters=[_IF_MATCH],
-        responses={200: VersionSerializer, 409: _CONFLICT, 412: _STALE},
+        parameters=[IF_MATCH],
+        responses={200: VersionSerializer, 409: CONFLICT, 412: STALE},
     )
     def update(self, request: Request, slug: str, version: str) -> Response:
         """The body is the definition; a `version` in it gives the draft another number."""
@@ -351,8 +366,8 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
     @extend_schema(
         operation_id="workflow_versions_destroy",
         summary="Delete a draft",
-        parameters=[_IF_MATCH],
-        responses={204: None, 409: _CONFLICT, 412: _STALE},
+        parameters=[IF_MATCH],
+        responses={204: None, 409: CONFLICT, 412: STALE},
     )
     def destroy(self, request: Request, slug: str, version: str) -> Response:
         """Only a draft can go; what was published stays."""
@@ -363,8 +378,8 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         operation_id="workflow_versions_publish",
         summary="Publish a draft",
         request=PublishSerializer,
-        parameters=[_IF_MATCH],
-        responses={200: VersionSerializer, 409: _CONFLICT, 412: _STALE},
+        parameters=[IF_MATCH],
+        responses={200: VersionSerializer, 409: CONFLICT, 412: STALE},
     )
     def publish(self, request: Request, slug: str, version: str) -> Response:
         """Freeze this draft; from now on executions start with it."""
@@ -372,7 +387,7 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
             actor=self.actor,
             version=self.get_object(),
             check=self.require_match,
-            **self.read(PublishSerializer),
+            **publishing(self.read(PublishSerializer)),
         )
         return self.answer(published)
 
@@ -388,11 +403,4 @@ class VersionViewSet(mixins.ListModelMixin, _WorkflowsViewSet):
         given = self.read(AgainstSerializer).get("against")
         against = comparison.version_named(row.workflow, given, path="$.against") if given else None
         found = comparison.judge_version(actor=self.actor, version=row, against=against)
-        answer = {
-            "version": row.version,
-            "against": found.against.version if found.against else None,
-            "suggested": str(found.suggested),
-            "enough": found.enough,
-            **found.judgement.as_dict(),
-        }
-        return Response(CompatibilitySerializer(answer).data)
+        return Response(CompatibilitySerializer(found.as_dict()).data)

@@ -53,7 +53,10 @@ class Command(BaseCommand):
             help="JSON, or @FILE to read it from a file, @- from standard input; default: {}.",
         )
         parser.add_argument(
-            "--version", metavar="NUMBER", help="A published version; default: the highest one."
+            "--version",
+            metavar="VERSION",
+            help="A version such as 1.2.0, or a range such as ^1.2 of which the highest published "
+            "one runs; default: the live one.",
         )
         parser.add_argument(
             "--label",
