@@ -32,7 +32,7 @@ def post(
     changes: dict[str, Any] = {"inbox_seq": execution.inbox_seq}
     if execution.owner_id is None:
         changes["runnable_at"] = now
-        tell = partial(dispatch.ring, execution.queue)
+        tell = partial(dispatch.ring, execution.queue, execution.pk)
     else:
         tell = partial(dispatch.wake, [execution.pk])
     Execution.objects.filter(pk=execution.pk).update(**changes)

@@ -108,7 +108,8 @@ def _accept(execution: Execution, actor: Actor) -> Started:
         if earlier is not None:
             return Started(earlier, created=False)
         if execution.reason == Reason.QUEUED:
-            transaction.on_commit(partial(dispatch.ring, execution.queue), robust=True)
+            tell = partial(dispatch.ring, execution.queue, execution.pk)
+            transaction.on_commit(tell, robust=True)
         settle_later([execution])
     return Started(execution, created=True)
 

@@ -82,6 +82,8 @@ class Checkpoint:
     revision: int
     row: dict[str, Any]
     directive: Directive
+    # Up to which message its runner has read; beyond that it is told.
+    read_seq: int = 0
     steps: list[dict[str, Any]] = field(default_factory=list)
     transitions: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
@@ -139,13 +141,15 @@ def build(
     slot_key: str = "",
     veil: Veil | None = None,
     limited: tuple[int, int] | None = None,
+    read_seq: int = 0,
 ) -> Checkpoint:
     """Write down what `commands` made of an execution; moves `counters` on.
 
     child_of: the parent's id, step and generation, if it is a child. slot_key: the concurrency
     key that it has a slot of or wants one of. veil: what is known to be hidden; it learns what the
     definition hides of all this first, for what a later command hides an earlier one may say too.
-    limited: number and attempt of the step for whose call it may have places in limits.
+    limited: number and attempt of the step for whose call it may have places in limits. read_seq:
+    the last message that was read, planned for or not.
 
     Raises IllegalTransition, and NoEncryptionKey, before anything is sent anywhere.
     """
@@ -161,7 +165,7 @@ def build(
         "runnable_at": directive.until if isinstance(directive, Block) else None,
         **_position_columns(after.position),
     }
-    checkpoint = Checkpoint(after.execution_id, epoch, revision, row, directive)
+    checkpoint = Checkpoint(after.execution_id, epoch, revision, row, directive, read_seq)
     for command in commands:
         match command:
             case RecordStep():

@@ -58,8 +58,11 @@ def wake_channel() -> str:
     return f"autopilotcx:{connection.settings_dict['NAME']}:wake"
 
 
-def ring(queue: str) -> None:
-    """Say that `queue` has something ready. To be called after the commit; never raises."""
+def ring(queue: str, execution_id: int = 0) -> None:
+    """Say that `queue` has something ready. To be called after the commit; never raises.
+
+    execution_id: what it is, if it is one execution.
+    """
     fault("dispatch.before_ring")
     if time.monotonic() < _silent_until:
         return
@@ -67,7 +70,7 @@ def ring(queue: str) -> None:
         redis = client()
         # Drains that run hear it first; whether a job is needed is asked in the same round trip.
         pipe = redis.pipeline(transaction=False)
-        pipe.publish(bell_channel(), queue)
+        pipe.publish(bell_channel(), f"{execution_id}:{queue}")
         pipe.llen(f"{Queue.redis_queue_namespace_prefix}{queue}")
         _, waiting = pipe.execute()
         if waiting < ENOUGH_BELLS:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from django.conf import settings
 
 from executions.runtime import dispatch
+from executions.runtime.claims import Claim
 from executions.runtime.ledger import Held, Ledger, LedgerClosed
 from executions.runtime.performer import Performer
 from executions.runtime.runner import Runner
@@ -66,6 +67,8 @@ class Drain:
         self._lost = False
         # False once a claim has found less than it had room for, until somebody rings.
         self._may_find = True
+        # The one execution of which somebody has said that it is ready, if there is nothing else.
+        self._said = 0
         # When the latest of such claims was asked for; the loop's clock.
         self._found_little_at = float("-inf")
         self._gap: asyncio.TimerHandle | None = None
@@ -74,9 +77,12 @@ class Drain:
     def held(self) -> int:
         return len(self._tasks)
 
-    def ring(self) -> None:
-        """There may be something to claim. On the loop's thread."""
-        self._may_find = True
+    def ring(self, execution_id: int = 0) -> None:
+        """There may be something to claim; with an id, this one. On the loop's thread."""
+        if execution_id and not self._said:
+            self._said = execution_id
+        else:
+            self._may_find = True
         self._bell.set()
 
     def announce(self) -> None:
@@ -148,6 +154,8 @@ class Drain:
 
     async def _claim(self) -> bool:
         """Fill the free slots; True if something was claimed."""
+        if self._said and await self._claim_said():
+            return True
         free = self._slots - len(self._tasks)
         if free <= 0 or not self._may_find or self._waits_for_more():
             return False
@@ -165,9 +173,29 @@ class Drain:
             self._found_little_at = asked_at
         else:
             self._may_find = True
+        self._start_all(claims)
+        return bool(claims)
+
+    async def _claim_said(self) -> bool:
+        """Take the one that is ready, if that is all there is to know; True if it was claimed.
+
+        A drain with nothing to do need not look for what it has been told by name, and of many
+        drains that hear of it all but one are done after a glance. One that has other work claims
+        in handfuls.
+        """
+        said, self._said = self._said, 0
+        if self._may_find or self._tasks or self._ledger.rules.hold_something(self.queue):
+            self._may_find = True
+            return False
+        claims = await self._ledger.claim_one(
+            said, queue_name=self.queue, suspect_after=SUSPECT_AFTER_CLAIMS
+        )
+        self._start_all(claims)
+        return bool(claims)
+
+    def _start_all(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             self._start(Runner(claim, ledger=self._ledger, performer=self._performer, drain=self))
-        return bool(claims)
 
     def _waits_for_more(self) -> bool:
         """Whether the next claim is put off a little; the bell is rung then.
@@ -201,9 +229,7 @@ class Drain:
             )
             for claim in claims:
                 log.warning("drain.suspect", execution_id=claim.snapshot_id, claims=claim.claims)
-                self._start(
-                    Runner(claim, ledger=self._ledger, performer=self._performer, drain=self)
-                )
+            self._start_all(claims)
             if not claims or not await self._outlasts():
                 return
 

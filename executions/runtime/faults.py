@@ -40,6 +40,11 @@ def fault(name: str) -> None:
         action()
 
 
+def is_injected(name: str) -> bool:
+    """Whether a test has asked for something at this point."""
+    return name in _ACTIVE
+
+
 def inject(name: str, action: Callable[[], None] | None) -> None:
     """Let `action` run whenever the point is passed; None takes it away again.
 

@@ -23,11 +23,10 @@ from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import errors as pg
 
 from autopilot.common import clock
-from executions.engine.events import SIGNAL, ChildrenEnded, Surveyed
+from executions.engine.events import ChildrenEnded, Surveyed
 from executions.engine.states import Reason
 from executions.hidden.veil import Veil
 from executions.runtime import limits, prepared, statements
-from executions.runtime.batch import batch, ids_to_lock
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.claims import (
     Claim,
@@ -36,9 +35,10 @@ from executions.runtime.claims import (
     read_claims,
     read_messages,
 )
+from executions.runtime.committing import BUSY, Committer, Fenced, Refused, Unheard
 from executions.runtime.faults import fault
 from executions.runtime.limits import Barred
-from executions.runtime.matching import Woken, match_waits
+from executions.runtime.matching import Woken
 from executions.runtime.outers import Outers
 from executions.runtime.rows import cursor
 from executions.runtime.rules import Rules
@@ -61,25 +61,6 @@ TRY_AGAIN = (pg.DeadlockDetected, pg.SerializationFailure)
 LIMIT_BUSY = timedelta(seconds=1)
 # Between two looks at rows that somebody else holds.
 BUSY_SECONDS = 0.02
-
-
-class Fenced(Exception):
-    """The execution is not this worker's any more; nothing was written."""
-
-
-class Refused(Exception):
-    """PostgreSQL would not take what this checkpoint holds; nothing of it was written."""
-
-
-class Unheard(Exception):
-    """Messages came before this checkpoint that it must not go past; nothing was written."""
-
-
-class _Busy:
-    """Somebody else holds the row, or the row of the parent it reports to; to be tried again."""
-
-
-BUSY = _Busy()
 
 
 class LedgerClosed(Exception):
@@ -121,7 +102,7 @@ class Ledger:
     def __init__(self, worker_id: int, *, on_woken: Callable[[Woken], None] = Woken.tell) -> None:
         """on_woken: hears, on the ledger's thread, what a checkpoint has made ready beside it."""
         self.worker_id = worker_id
-        self._on_woken = on_woken
+        self._committer = Committer(worker_id, on_woken=on_woken)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # Executions this process knows it owns, by id, with the epoch of the claim.
         self._held: dict[int, int] = {}
@@ -153,6 +134,22 @@ class Ledger:
         if self.rules.holds_queue(queue_name):
             return statements.CLAIM_OF_HELD_QUEUE
         return statements.CLAIM_BUT_HELD if self.rules.held_workflows else prepared.CLAIM
+
+    async def claim_one(
+        self, execution_id: int, *, queue_name: str, suspect_after: int
+    ) -> list[Claim]:
+        """Become the owner of one execution of which somebody has said that it is ready.
+
+        Empty if another worker was faster. Much cheaper than to look for work: it is found by its
+        key. Not while something is switched off, which only `claim` heeds.
+        """
+        parameters = {
+            "worker": self.worker_id,
+            "id": execution_id,
+            "queue": queue_name,
+            "suspect": suspect_after,
+        }
+        return await self._ask(lambda: self._claim(prepared.CLAIM_ONE, parameters))
 
     async def claim_suspect(self, *, queue_name: str, suspect_after: int) -> list[Claim]:
         """Become the owner of one execution that may be killing its workers, if there is any."""
@@ -373,83 +370,14 @@ class Ledger:
             connection.close()
 
     def _commit(self, checkpoints: list[Checkpoint], *, waits: bool = True) -> list[Any]:
-        """Write what is still ours to write, in one commit.
-
-        waits: for rows that somebody else holds, up to a second; otherwise those are left as BUSY.
-        """
-        ids = ids_to_lock(checkpoints)
-        with cursor() as opened:
-            opened.execute(prepared.LOCK if waits else statements.LOCK_FREE, {"ids": ids})
-            rows = {row[0]: row for row in opened.fetchall()}
-            held = set() if waits else self._held_by_others(opened, set(ids) - rows.keys())
-            results: list[Any] = []
-            writing: list[Checkpoint] = []
-            for each in checkpoints:
-                if held and not held.isdisjoint(ids_to_lock([each])):
-                    results.append(BUSY)
-                    continue
-                verdict = self._verdict(each, rows.get(each.execution_id))
-                if verdict is None:
-                    writing.append(each)
-                    verdict = rows[each.execution_id][4]
-                results.append(verdict)
-            fault("ledger.before_commit")
-            sql, parameters = batch(writing, waits=waits)
-            opened.execute(sql + statements.COMMIT, parameters)
-            fault("ledger.after_commit")
-            self._match(opened, writing)
+        results = self._committer.commit(checkpoints, waits=waits)
         self.commits += 1
-        self.checkpoints += len(writing)
+        self.checkpoints += sum(isinstance(each, int) for each in results)
         for each, result in zip(checkpoints, results, strict=True):
-            if each.releases and result is not BUSY and not isinstance(result, Unheard):
+            is_over = each.releases and result is not BUSY and not isinstance(result, Unheard)
+            if is_over or isinstance(result, Fenced):
                 self._held.pop(each.execution_id, None)
         return results
-
-    def _match(self, opened: Any, written: list[Checkpoint]) -> None:
-        """Look for signals that were kept for steps that wait from now on.
-
-        What fails here has nothing to do with the checkpoints, which are written; the clock looks
-        for signals too.
-        """
-        waiting = [
-            each.execution_id
-            for each in written
-            if each.opens.get(SIGNAL) or each.rejects.get(SIGNAL)
-        ]
-        if not waiting:
-            return
-        fault("ledger.before_matching")
-        try:
-            woken = match_waits(opened, waiting)
-        except psycopg2.Error as error:
-            log.warning("ledger.not_matched", error=str(error).strip())
-            return
-        if woken.count:
-            self._on_woken(woken)
-
-    @staticmethod
-    def _held_by_others(opened: Any, missing: set[int]) -> set[int]:
-        """Of the rows that were not to be had, those that exist."""
-        if not missing:
-            return set()
-        opened.execute("SELECT id FROM executions_execution WHERE id = ANY(%s)", [list(missing)])
-        return {row[0] for row in opened.fetchall()}
-
-    def _verdict(self, checkpoint: Checkpoint, row: tuple[Any, ...] | None) -> Any:
-        """None = to be written; Fenced, Unheard = not; a number = it is written already."""
-        if row is None:
-            return Fenced()
-        _, owner, epoch, revision, inbox_seq = row
-        if epoch == checkpoint.epoch and revision == checkpoint.revision + 1:
-            # Only this checkpoint can have written that revision in this epoch: its commit had
-            # gone through when the connection broke.
-            return inbox_seq
-        if (owner, epoch, revision) != (self.worker_id, checkpoint.epoch, checkpoint.revision):
-            self._held.pop(checkpoint.execution_id, None)
-            return Fenced()
-        if checkpoint.heeds and inbox_seq > checkpoint.row["seen_seq"]:
-            return Unheard()
-        return None
 
     def _claim(self, sql: str, parameters: dict[str, Any]) -> list[Claim]:
         def run() -> list[Claim]:

@@ -20,10 +20,13 @@ RETRY_SECONDS = 1.0
 
 
 class Listener:
-    """A thread on Redis' publish channels. What it misses, the lease and the clock catch up on."""
+    """A thread on Redis' publish channels. What it misses, the lease and the clock catch up on.
+
+    on_bell: hears the queue, and the execution that is ready, or 0. on_wake: executions by id.
+    """
 
     def __init__(
-        self, *, on_bell: Callable[[str], None], on_wake: Callable[[list[int]], None]
+        self, *, on_bell: Callable[[str, int], None], on_wake: Callable[[list[int]], None]
     ) -> None:
         self._on_bell = on_bell
         self._on_wake = on_wake
@@ -66,6 +69,7 @@ class Listener:
 
     def _hear(self, channel: str, data: str) -> None:
         if channel == self._bells:
-            self._on_bell(data)
+            said, _, queue = data.partition(":")
+            self._on_bell(queue, int(said) if said.isdecimal() else 0)
         elif channel == self._wakes:
             self._on_wake([int(each) for each in data.split(",") if each.isdecimal()])

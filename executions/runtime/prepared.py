@@ -65,6 +65,7 @@ class Prepared:
 
 
 _LOCK = Prepared("ledger_lock", statements.LOCK, ("bigint[]",))
+_FENCE = Prepared("ledger_fence", statements.FENCE, ("bigint[]", "bigint", "json", "bigint"))
 _STEPS = Prepared("ledger_steps", statements.INSERT_STEPS, ("json",))
 _TRANSITIONS = Prepared("ledger_transitions", statements.INSERT_TRANSITIONS, ("json",))
 _LOG = Prepared("ledger_log", statements.INSERT_LOG, ("json",))
@@ -78,9 +79,24 @@ _CLAIM = Prepared(
     statements.CLAIM,
     ("bigint", "text", "int", "int", "int", "int", "int", "int"),
 )
-_ALL = (_LOCK, _STEPS, _TRANSITIONS, _LOG, _HOP, _UPDATE, _COUNT, _REFILL, _REPORT, _CLAIM)
+_CLAIM_ONE = Prepared("ledger_claim_one", statements.CLAIM_ONE, ("bigint", "bigint", "text", "int"))
+_ALL = (
+    _LOCK,
+    _FENCE,
+    _STEPS,
+    _TRANSITIONS,
+    _LOG,
+    _HOP,
+    _UPDATE,
+    _COUNT,
+    _REFILL,
+    _REPORT,
+    _CLAIM,
+    _CLAIM_ONE,
+)
 
 LOCK = KEPT + _LOCK.execute
+FENCE = KEPT + _FENCE.execute
 STEPS = _STEPS.execute
 TRANSITIONS = _TRANSITIONS.execute
 LOG = _LOG.execute
@@ -88,6 +104,7 @@ HOP = _HOP.execute
 UPDATE = _UPDATE.execute
 ENDED = _COUNT.execute + _REFILL.execute + _REPORT.execute
 CLAIM = _CLAIM.execute
+CLAIM_ONE = _CLAIM_ONE.execute
 
 
 def prepare(opened: Any) -> None:

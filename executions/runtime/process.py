@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import structlog
+import uvloop
 from django.conf import settings
 from django.db import Error, connection
 
@@ -36,7 +38,7 @@ class WorkerProcess:
     def __init__(self, queues: list[str], *, with_clock: bool = True) -> None:
         self.pid = os.getpid()
         self.queues = queues
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._drain: Drain | None = None
         self._stopping = threading.Event()
         self._lost = threading.Event()
@@ -151,10 +153,10 @@ class WorkerProcess:
                 if signal.getsignal(number) is handler:
                     signal.signal(number, before)
 
-    def _on_bell(self, queue: str) -> None:
+    def _on_bell(self, queue: str, execution_id: int) -> None:
         drain = self._drain
         if drain is not None and drain.queue == queue:
-            self._soon(drain.ring)
+            self._soon(partial(drain.ring, execution_id))
 
     def _on_wake(self, execution_ids: list[int]) -> None:
         drain = self._drain

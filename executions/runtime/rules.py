@@ -59,6 +59,10 @@ class Rules:
     def holds_queue(self, queue: str) -> bool:
         return queue in self._known.queues
 
+    def hold_something(self, queue: str) -> bool:
+        """Whether this queue, or any workflow, is switched off."""
+        return queue in self._known.queues or bool(self._known.workflows)
+
     def holds(self, queue: str, workflow: str) -> bool:
         """Whether nothing of this queue, or of the workflow with this slug, is to run."""
         return queue in self._known.queues or workflow in self._known.workflows

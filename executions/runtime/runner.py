@@ -40,8 +40,9 @@ from executions.hidden.veil import Veil
 from executions.runtime import subflows
 from executions.runtime.checkpoint import Directive, build, call_of, directive_of
 from executions.runtime.claims import Claim, Message
+from executions.runtime.committing import Fenced, Refused, Unheard
 from executions.runtime.faults import fault
-from executions.runtime.ledger import Fenced, Held, Ledger, LedgerClosed, Refused, Unheard
+from executions.runtime.ledger import Held, Ledger, LedgerClosed
 from executions.runtime.limits import CallBarred
 from executions.runtime.performer import Performer
 from workflows.definition.compiled import WorkflowConfig
@@ -359,6 +360,7 @@ class Runner:
             slot_key=self._claim.slot_key,
             veil=self._veil,
             limited=self._limited,
+            read_seq=self._read_seq,
         )
         inbox_seq = await self._ledger.record(checkpoint)
         self._revision += 1

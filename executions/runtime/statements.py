@@ -13,6 +13,17 @@ SELECT id, owner_id, epoch, revision, inbox_seq
 # The same without waiting: what somebody else holds is left out.
 LOCK_FREE = f"BEGIN; {LOCK} SKIP LOCKED"
 
+# Locks them too, and ends the transaction with an error (a division by zero) unless every fence
+# holds: owner, epoch and revision are those of the checkpoint, and no message came that its runner
+# must hear of. `held` is read to its end, so all of `ids` are locked, parents of children included.
+FENCE = f"""
+WITH held AS ({LOCK})
+SELECT 1 / (count(*) = %(fenced)s)::int
+  FROM json_to_recordset(%(fences)s) AS x(id bigint, epoch int, revision int, heard bigint)
+  JOIN held ON held.id = x.id AND held.epoch = x.epoch AND held.revision = x.revision
+           AND held.owner_id = %(worker)s AND held.inbox_seq <= x.heard;
+"""  # noqa: S608 - constant
+
 INSERT_STEPS = """
 INSERT INTO executions_stepexecution
        (execution_id, seq, attempt, step_id, name, type, state, params, output, error,
@@ -143,6 +154,15 @@ CLAIM = _claim()
 # While something is switched off, what was asked of an execution is still seen to.
 CLAIM_OF_HELD_QUEUE = _claim(" AND inbox_seq > seen_seq")
 CLAIM_BUT_HELD = _claim(" AND (workflow_id <> ALL(%(held)s::bigint[]) OR inbox_seq > seen_seq)")
+
+# The one of which somebody has said that it is ready. Whoever is slower does not wait.
+CLAIM_ONE = f"""{_ME},
+said AS (
+    SELECT id FROM executions_execution
+     WHERE id = %(id)s AND owner_id IS NULL AND queue = %(queue)s AND runnable_at <= now()
+       AND claims < %(suspect)s
+       FOR NO KEY UPDATE SKIP LOCKED)
+{_TAKE.format(source="SELECT id FROM said")}{_RETURNING}"""  # noqa: S608 - constant
 
 # One that was claimed several times without getting anywhere, to be run alone.
 CLAIM_SUSPECT = f"""{_ME},
