@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models.fields import NOT_PROVIDED
 
 from autopilot.accounts.models import AuditEntry
+from autopilot.common.kept import Kept
 from executions.accepting import earlier_of
 from executions.models import Execution, StateTransition
 
@@ -34,7 +35,7 @@ def insert_started(
     values = [*_values(row), *_values(first), *_values(entry)]
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(_statement(), values)
+            _statement().execute(cursor, values)
             made = cursor.fetchone()
         if made is not None:
             row.pk = made[0]
@@ -47,14 +48,20 @@ def insert_started(
 
 
 @lru_cache(maxsize=1)
-def _statement() -> str:
+def _statement() -> Kept:
     places = ", ".join("%s" for _ in _fields(Execution))
-    return (
+    kinds = [
+        str(each.db_type(connection))
+        for model in (Execution, StateTransition, AuditEntry)
+        for each in _fields(model)
+    ]
+    sql = (
         f"WITH made AS ({_into(Execution)} VALUES ({places}) {_ONCE} RETURNING id),\n"
         f"first AS ({_into(StateTransition)} {_selected(StateTransition)}),\n"
         f"entry AS ({_into(AuditEntry)} {_selected(AuditEntry)})\n"
         "SELECT id FROM made"
     )
+    return Kept("start_insert", sql, kinds)
 
 
 def _into(model: type[models.Model]) -> str:
@@ -79,8 +86,34 @@ def _fields(model: type[models.Model]) -> tuple[models.Field[Any, Any], ...]:
     )
 
 
+# Columns of these get what the attribute holds; psycopg2 knows how to write it.
+_PLAIN = (
+    models.CharField,
+    models.TextField,
+    models.IntegerField,
+    models.BooleanField,
+    models.ForeignKey,
+    models.DateTimeField,
+)
+
+
+@lru_cache(maxsize=8)
+def _readers(model: type[models.Model]) -> tuple[tuple[str, Any], ...]:
+    """For each column its attribute, and the field if that has to make something of the value."""
+    return tuple(
+        (each.attname, None if isinstance(each, _PLAIN) and not _sets_itself(each) else each)
+        for each in _fields(model)
+    )
+
+
+def _sets_itself(field: models.Field[Any, Any]) -> bool:
+    return bool(getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False))
+
+
 def _values(instance: models.Model) -> list[Any]:
     return [
-        field.get_db_prep_save(field.pre_save(instance, add=True), connection)
-        for field in _fields(type(instance))
+        getattr(instance, name)
+        if field is None
+        else field.get_db_prep_save(field.pre_save(instance, add=True), connection)
+        for name, field in _readers(type(instance))
     ]

@@ -19,6 +19,7 @@ from django.db.models.functions import Coalesce, Left, Now
 
 from autopilot.common import clock
 from autopilot.common.errors import DomainError
+from autopilot.common.kept import Kept
 from executions import why_outside, why_undo  # noqa: F401 - bring their sentences
 from executions.compensating import counts_of
 from executions.engine.events import WISHES
@@ -87,6 +88,35 @@ SELECT x.id, (
               %(moments)s::timestamptz[]) AS x(id, queue, priority, runnable_at)
 """
 
+# The same of one that has just been accepted, and who could take it, in one question.
+_NEW = Kept(
+    "start_situation",
+    """
+SELECT (SELECT count(*) FROM executions_worker WHERE lease_until > now()),
+       (SELECT count(*) FROM executions_worker
+         WHERE lease_until > now() AND queues @> to_jsonb(%(queue)s)),
+       EXISTS (SELECT FROM executions_hold),
+       (SELECT count(*) FROM (
+           SELECT 1
+             FROM generate_series(%(priority)s, %(highest)s) AS level(priority)
+            CROSS JOIN LATERAL (
+                  SELECT 1 FROM executions_execution e
+                   WHERE e.owner_id IS NULL AND e.queue = %(queue)s
+                     AND e.priority = level.priority AND e.runnable_at IS NOT NULL
+                     AND e.runnable_at < CASE WHEN level.priority > %(priority)s
+                                              THEN now() ELSE %(moment)s END
+                   LIMIT %(limit)s) AS earlier
+            LIMIT %(limit)s) AS found)
+""",
+    {
+        "queue": "text",
+        "priority": "int",
+        "highest": "int",
+        "moment": "timestamptz",
+        "limit": "bigint",
+    },
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -108,6 +138,34 @@ class _Workers:
 def situation_of(execution: Execution) -> Situation:
     """The situation of one execution, with the name of its step out of the definition."""
     return situations_of([execution], with_names=True)[execution.pk]
+
+
+def situation_of_new(execution: Execution) -> Situation:
+    """The same of one that this very request has started: nobody can have asked anything of it."""
+    if execution.reason != Reason.QUEUED or execution.slot_key:
+        return situation_of(execution)
+    with connection.cursor() as cursor:
+        _NEW.execute(
+            cursor,
+            {
+                "queue": execution.queue,
+                "priority": int(execution.priority),
+                "highest": max(Priority.values),
+                "moment": execution.runnable_at,
+                "limit": MAX_AHEAD + 1,
+            },
+        )
+        all_workers, workers, has_holds, ahead = cursor.fetchone()
+    if has_holds:
+        return situation_of(execution)
+    facts = Facts(
+        **_columns(execution),
+        now=clock.now(),
+        workers=workers,
+        all_workers=all_workers,
+        ahead=ahead if workers else None,
+    )
+    return Situation(why_of(facts))
 
 
 def situations_of(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connection
 
+from autopilot.common.kept import Kept
 from executions.fairness import LOOK, Line
 from executions.models import Execution
 from workflows.models import Workflow, WorkflowVersion
@@ -20,6 +21,9 @@ SELECT line.has_holds, line.behind, live.id, live.version,
               WHERE workflow_id = %(workflow)s AND state = 'published'
               ORDER BY major DESC, minor DESC, patch DESC LIMIT 1) AS live ON true
 """  # noqa: S608 - constant
+_KEPT = Kept(
+    "start_standing", _STANDING, {"workflow": "bigint", "queue": "text", "priority": "int"}
+)
 
 
 class Standing(NamedTuple):
@@ -37,7 +41,7 @@ def standing_of(row: Execution) -> Standing:
     known: dict[str, int | str]
     known = {"workflow": row.workflow_id, "queue": row.queue, "priority": row.priority}
     with connection.cursor() as cursor:
-        cursor.execute(_STANDING, known)
+        _KEPT.execute(cursor, known)
         has_holds, behind, pk, number, has_rollout = cursor.fetchone()
     highest = _version(row.workflow, pk, number) if pk else None
     return Standing(Line(behind, has_holds), highest, has_rollout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
@@ -336,7 +337,8 @@ class ExecutionSerializer(ExecutionSummarySerializer):
 
     @extend_schema_field(serializers.IntegerField(allow_null=True))
     def get_failure_of(self, execution: Execution) -> int | None:
-        return failure_of(execution)
+        # What a request has started, no failure has.
+        return None if self.context.get("is_new") else failure_of(execution)
 
     @extend_schema_field(LinksSerializer)
     def get_links(self, execution: Execution) -> dict[str, str | None]:
@@ -345,16 +347,37 @@ class ExecutionSerializer(ExecutionSummarySerializer):
         def of(name: str, **kwargs: Any) -> str:
             return str(reverse(name, kwargs=kwargs, request=request))
 
+        # The others stand below it, under their names; asking for each costs more than a query.
         listed = of("executions:execution-list")
+        itself = f"{listed}{execution.pk}/"
         return {
-            "self": of("executions:execution-detail", pk=execution.pk),
-            **{name: of(f"executions:execution-{name}", pk=execution.pk) for name in _PARTS},
+            "self": itself,
+            **{name: f"{itself}{name}/" for name in _PARTS},
             "children": f"{listed}?parent={execution.pk}",
             "workflow": of("workflows:workflow-detail", slug=execution.workflow.slug),
             "parent": of("executions:execution-detail", pk=execution.parent_id)
             if execution.parent_id
             else None,
         }
+
+
+def write_execution(execution: Execution, context: dict[str, Any]) -> dict[str, Any]:
+    """An execution with its data, as a request answers it.
+
+    A serializer copies all of its fields when it is made, which takes longer than to write one
+    execution with it: each thread keeps one.
+    """
+    kept: ExecutionSerializer | None = getattr(_kept, "serializer", None)
+    if kept is None:
+        kept = _kept.serializer = ExecutionSerializer()
+    kept._context = context
+    try:
+        return dict(kept.to_representation(execution))
+    finally:
+        kept._context = {}
+
+
+_kept = threading.local()
 
 
 class StepSerializer(serializers.Serializer[Any]):

@@ -42,6 +42,7 @@ from executions.api.serializers import (
     StepSerializer,
     TransitionSerializer,
     VerbSerializer,
+    write_execution,
 )
 from executions.api.signals import SentSerializer, ToExecutionSerializer, sent
 from executions.api.trees import TreeSerializer, tree_data
@@ -53,7 +54,7 @@ from executions.evaluating import evaluate_expression, evaluate_template
 from executions.models import Execution, LogLine, StateTransition, StepExecution
 from executions.querysets import ExecutionQuerySet
 from executions.signalling import send_signal
-from executions.situations import situation_of, situations_of
+from executions.situations import situation_of, situation_of_new, situations_of
 from executions.trees import tree_of
 
 # Makes one ascending number of a step's two, for the cursor. No step has as many attempts.
@@ -155,8 +156,11 @@ class ExecutionViewSet(StreamViewSet):
         return rows
 
     def answer(self, execution: Execution, code: int = status.HTTP_200_OK) -> Response:
-        self.situations = {execution.pk: situation_of(execution)}
-        return Response(self.get_serializer(execution).data, status=code)
+        is_new = code == status.HTTP_201_CREATED
+        find = situation_of_new if is_new else situation_of
+        self.situations = {execution.pk: find(execution)}
+        context = {**self.get_serializer_context(), "is_new": is_new}
+        return Response(write_execution(execution, context), status=code)
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return self.answer(self.get_object())

@@ -77,4 +77,4 @@ def test_a_start_asks_one_question_and_writes_with_one_statement():
     with CaptureQueriesContext(connection) as queries:
         started(workflow)
     said = [each["sql"].split()[0] for each in queries]
-    assert said == ["SELECT", "WITH"]
+    assert said == ["EXECUTE", "EXECUTE"]
