@@ -190,6 +190,8 @@ SPECTACULAR_SETTINGS = {
         "VersionState": words_of("workflows.versioning.states.VersionState"),
         "RolloutState": words_of("workflows.versioning.rollouts.RolloutState"),
         "RolloutDecisionKind": words_of("workflows.versioning.rollouts.DecisionKind"),
+        "MigrationState": words_of("executions.models.migration.MigrationState"),
+        "MoveState": words_of("executions.models.migration.MoveState"),
         "KindEnum": words_of("executions.models.execution.Kind"),
         "HealthState": words_of("monitoring.health.State"),
         "Role": words_of("autopilot.accounts.roles.Role"),

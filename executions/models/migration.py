@@ -10,6 +10,27 @@ from executions.models.execution import Execution
 from workflows.models import Workflow, WorkflowVersion
 
 
+class MigrationState(models.TextChoices):
+    """How far a migration is."""
+
+    RUNNING = "running", "running"
+    UNDOING = "undoing", "undoing"
+    DONE = "done", "done"
+    CANCELLED = "cancelled", "cancelled"
+
+
+class MoveState(models.TextChoices):
+    """What has come of one execution."""
+
+    PENDING = "pending", "pending"
+    MOVED = "moved", "moved"
+    REFUSED = "refused", "refused"
+    LEFT = "left", "left"  # the migration was cancelled before it was its turn
+    UNDOING = "undoing", "undoing"
+    UNDONE = "undone", "undone"
+    KEPT = "kept", "kept"  # it was to be moved back and could not be
+
+
 class Migration(models.Model):
     """That executions of one version are moved to another one, each with its items and branches.
 
@@ -18,11 +39,7 @@ class Migration(models.Model):
     the items what came of each. undone_by, undo_reason: of the last time that it was undone.
     """
 
-    class State(models.TextChoices):
-        RUNNING = "running", "running"
-        UNDOING = "undoing", "undoing"
-        DONE = "done", "done"
-        CANCELLED = "cancelled", "cancelled"
+    State = MigrationState
 
     workflow = models.ForeignKey(
         Workflow, on_delete=models.PROTECT, related_name="migrations", db_index=False
@@ -83,14 +100,7 @@ class MigrationItem(models.Model):
     at and found at work. before: what is needed to put it back as it was, without any of its data.
     """
 
-    class State(models.TextChoices):
-        PENDING = "pending", "pending"
-        MOVED = "moved", "moved"
-        REFUSED = "refused", "refused"
-        LEFT = "left", "left"  # the migration was cancelled before it was its turn
-        UNDOING = "undoing", "undoing"
-        UNDONE = "undone", "undone"
-        KEPT = "kept", "kept"  # it was to be moved back and could not be
+    State = MoveState
 
     migration = models.ForeignKey(
         Migration, on_delete=models.CASCADE, related_name="items", db_index=False
