@@ -50,9 +50,7 @@ class Command(BaseCommand):
             metavar="NAME=VALUE",
             help="A filter of the list, such as label=team:crm or state=failed. Repeatable.",
         )
-        parser.add_argument(
-            "--dry-run", action="store_true", help="Only say what would be."
-        )
+        parser.add_argument("--dry-run", action="store_true", help="Only say what would be.")
         parser.add_argument("--reason", default="", help="Kept with each execution.")
         parser.add_argument(
             "--undo", type=int, metavar="ID", help="Put back what this migration has moved."
