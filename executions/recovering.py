@@ -71,13 +71,16 @@ class _Kind:
     is_expected: bool = False
 
 
-def find_stuck(*, actor: Actor, ids: Collection[int] | None = None) -> list[Stuck]:
-    """All that is stuck, at most MAX_FOUND of each kind. ids: only these; None = all.
+def find_stuck(
+    *, actor: Actor, ids: Collection[int] | None = None, codes: Collection[str] | None = None
+) -> list[Stuck]:
+    """All that is stuck, at most MAX_FOUND of each kind.
 
-    Raises PermissionDenied.
+    ids, codes: only these executions, only in these ways; None = all. Raises PermissionDenied.
     """
     actor.require(Permission.EXECUTION_VIEW)
-    return [one for kind in KINDS for one in _find(kind, ids)]
+    chosen = [kind for kind in KINDS if codes is None or kind.code in codes]
+    return [one for kind in chosen for one in _find(kind, ids)]
 
 
 def recover_executions(*, actor: Actor, ids: Collection[int] | None = None) -> list[Stuck]:

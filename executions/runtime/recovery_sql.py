@@ -8,11 +8,13 @@ moment of something healthy; what is put right is looked at again under its lock
 from __future__ import annotations
 
 ENDED = "('completed', 'failed', 'cancelled')"
+# Said like this there is an index for it, and what has ended is not looked at, however much it is.
+ACTIVE = "('initialized', 'running', 'waiting', 'paused', 'resumed')"
 _CHOSEN = "(%(ids)s::bigint[] IS NULL OR e.id = ANY(%(ids)s::bigint[]))"
 _END = f"AND {_CHOSEN} ORDER BY e.id LIMIT %(limit)s"
 
 # Nobody has it, and no moment is set at which somebody would take it.
-_ASLEEP = f"e.owner_id IS NULL AND e.runnable_at IS NULL AND e.state NOT IN {ENDED}"
+_ASLEEP = f"e.owner_id IS NULL AND e.runnable_at IS NULL AND e.state IN {ACTIVE}"
 # Legal ways to be like that: put aside with its workflow; in the line for a slot; an item that goes
 # once another one has ended.
 _HELD = """(e.is_parked
@@ -24,7 +26,7 @@ _HELD = """(e.is_parked
 WORKER_LOST = f"""
 SELECT e.id, e.queue, w.name FROM executions_worker w
   JOIN executions_execution e ON e.owner_id = w.id
- WHERE w.lease_until < now() {_END}
+ WHERE w.lease_until < now() AND e.owner_id IS NOT NULL {_END}
 """  # noqa: S608 - constant
 OWNER_MISSING = f"""
 SELECT e.id, e.queue, e.owner_id::text FROM executions_execution e
@@ -83,7 +85,7 @@ SELECT e.id, e.queue, e.current_step FROM executions_execution e
 PARENT_ENDED = f"""
 SELECT e.id, e.queue, e.parent_id::text FROM executions_execution e
   JOIN executions_execution p ON p.id = e.parent_id
- WHERE e.state NOT IN {ENDED} AND p.state IN {ENDED}
+ WHERE e.state IN {ACTIVE} AND p.state IN {ENDED}
    AND NOT EXISTS (SELECT FROM executions_inboxmessage m
                     WHERE m.execution_id = e.id AND m.kind = 'cancel') {_END}
 """  # noqa: S608 - constant

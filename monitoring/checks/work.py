@@ -7,18 +7,22 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from django.db import OperationalError
 from django.db.models import Min
 from django.db.models.functions import Now
+from psycopg2.errors import QueryCanceled
 
 from autopilot.accounts.actors import Actor
 from autopilot.common.database_time import database_now
 from autopilot.common.words import count_words, duration_words, plural
 from executions.models import ApprovalMail, ErrorStart, Execution
-from executions.recovering import find_stuck
+from executions.recovering import KINDS, Stuck, find_stuck
 from executions.runtime.drain import SUSPECT_AFTER_CLAIMS
-from monitoring.checks.base import Check, ok, warning
+from monitoring.checks.base import Check, bounded, ok, warning
 
 MANY = 1_000
+# For each way to be stuck.
+QUESTION_SECONDS = 1.0
 TIMER_LATE_SECONDS = 60
 MAIL_LATE_SECONDS = 300
 DAY = timedelta(hours=24)
@@ -28,12 +32,24 @@ READER = Actor.system("health")
 def stuck(cursor: Any) -> Iterator[Check]:
     """What the engine's own ways have not seen to; recovery knows them all.
 
-    What is only not taken is told by queues: of a backlog every execution would be named.
+    What is only not taken is told by queues: of a backlog every execution would be named. With
+    hundreds of thousands that wait some of its questions take longer than a check may; whoever
+    wants to know asks `recover_executions`.
     """
-    found = [one for one in find_stuck(actor=READER) if one.code != "not_taken"]
+    found: list[Stuck] = []
+    unknown: list[str] = []
+    for code in (kind.code for kind in KINDS if kind.code != "not_taken"):
+        try:
+            with bounded(QUESTION_SECONDS):
+                found += find_stuck(actor=READER, codes=[code])
+        except OperationalError as error:
+            if not isinstance(error.__cause__, QueryCanceled):
+                raise
+            unknown.append(code)
     counts = Counter(one.code for one in found)
     if not found:
-        yield ok("executions.stuck", "No execution is stuck.")
+        far = f", as far as was looked (not for {', '.join(unknown)})" if unknown else ""
+        yield ok("executions.stuck", f"No execution is stuck{far}.", not_looked_for=unknown)
         return
     told = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
     first = found[0]
@@ -44,6 +60,7 @@ def stuck(cursor: Any) -> Iterator[Check]:
         "If this stays for more than some seconds: manage.py recover_executions says what it is "
         "about each, and with --free it lets them go on.",
         counts=dict(counts),
+        not_looked_for=unknown,
         ids=sorted({one.execution_id for one in found})[:20],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -17,11 +18,11 @@ from rest_framework.test import APIClient
 
 from autopilot.accounts.roles import Role
 from autopilot.common import clock
-from executions import holding
+from executions import holding, recovering
 from executions.models import ErrorStart, Execution, Worker
 from executions.runtime import dispatch
 from executions.runtime.clock import Clock
-from monitoring.checks import base, broker, everything, processes, storage
+from monitoring.checks import base, broker, everything, processes, storage, work
 from monitoring.checks.base import Check, Level
 from monitoring.checks.everything import check_everything
 from tests.conftest import OwnServers
@@ -218,6 +219,20 @@ def test_a_check_that_takes_too_long_is_given_up_and_the_others_are_not(
     assert (check.level, "could not be found out" in check.message) == (Level.WARNING, True)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+def test_questions_that_take_too_long_are_named_and_are_no_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(cursor: Any, given: Any) -> Any:
+        cursor.execute("SELECT pg_sleep(5)")
+
+    first, *rest = recovering.KINDS
+    monkeypatch.setattr(work, "QUESTION_SECONDS", 0.05)
+    monkeypatch.setattr(recovering, "KINDS", (replace(first, find=slow), *rest))
+    check = found()["executions.stuck"]
+    assert (check.level, check.facts) == (Level.OK, {"not_looked_for": ["worker_lost"]})
+    assert "not for worker_lost" in check.message
 
 
 def command(*arguments: str) -> tuple[int, str]:
