@@ -47,10 +47,16 @@ def plan_of(opened: Any, execute: str, parameters: dict[str, Any]) -> str:
             "executions_execution_pkey",
             1,
         ),
+        (
+            prepared.FENCE.removeprefix(prepared.KEPT),
+            {"ids": [1, 2], "worker": 1, "fences": "[]", "fenced": 0},
+            "executions_execution_pkey",
+            1,
+        ),
         (prepared.UPDATE, {"rows": "[]", "written": [1, 2]}, "executions_execution_pkey", 1),
         (prepared.HOP, {"hops": "[]", "written": [1, 2]}, "executions_execution_pkey", 1),
     ],
-    ids=["lock", "update", "hop"],
+    ids=["lock", "fence", "update", "hop"],
 )
 def test_plans_made_on_empty_tables_go_by_index(opened, execute, parameters, index, times) -> None:
     plan = plan_of(opened, execute, parameters)
