@@ -38,7 +38,7 @@ FIRST_STEP, LARGEST_STEP = 20, 200
 REST_SHARE = 1.0
 # Somebody has waited for a worker for so long: the next step is put off, at most for so long.
 WAITED = timedelta(seconds=1)
-BUSY_REST_SECONDS, BUSY_LOOK_SECONDS = 5.0, 0.25
+BUSY_REST_SECONDS, BUSY_LOOK_SECONDS = 1.0, 0.1
 # Due and kept for what goes in the same run: looked at again, so often.
 MAX_PASSES = 5
 

@@ -136,13 +136,23 @@ class Side:
 
     # Work ----------------------------------------------------------------------------------------
 
-    def _claim(self, limit: int) -> None:
-        claimed = asyncio.run(
+    def _claimed(self, limit: int) -> list[Any]:
+        return asyncio.run(
             self._ledger.claim(
                 queue_name="default", priorities=(3, 2, 1, 0), limit=limit, suspect_after=3
             )
         )
+
+    def _claim(self, limit: int) -> None:
+        claimed = self._claimed(limit)
         assert len(claimed) == limit, f"{len(claimed)} were ready, of {limit}"
+
+    def drain(self) -> int:
+        """Claim whatever is ready; answers how many those were."""
+        count = 0
+        while claimed := len(self._claimed(CLAIMED)):
+            count += claimed
+        return count
 
     def _claim_batch(self) -> None:
         self._claim(CLAIMED)

@@ -120,7 +120,7 @@ def run_scale(
             sides = first.side(), second.side()
             _measure(found, *sides, rounds)
             say(f"At worst {found.worst_ratio:.2f} times; now beside a purge ...")
-            found.purge = _purge(second, sides[1])
+            found.purge = _purge(second, sides[1], min(QUIET_SECONDS, large / 1000))
         finally:
             for database in (first, second):
                 database.end()
@@ -148,10 +148,12 @@ def _measure(found: Scale, small: Side, large: Side, rounds: int) -> None:
     found.worst_ratio = max(found.ratios[what] for what in JUDGED)
 
 
-def _purge(database: Database, side: Side) -> Purging:
+def _purge(database: Database, side: Side, quiet_seconds: float) -> Purging:
     """Delete the oldest tenth of what has ended, as an operator does."""
+    # It makes way for whatever waits for a worker, and the measured claims are the only ones.
+    side.ask(do="drain")
     found = Purging()
-    for name, seconds in (("quiet", QUIET_SECONDS), ("purging", PURGE_SECONDS)):
+    for name, seconds in (("quiet", quiet_seconds), ("purging", PURGE_SECONDS)):
         process = None
         if name == "purging":
             process = database.spawn("manage.py", "purge_executions", "--older-than", OLDER_THAN)

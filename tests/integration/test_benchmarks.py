@@ -42,9 +42,8 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
     sizes = (*sizes, "--parallels", "1")
     small = ("--workers", "1", "--no-web", "--commit-seconds", "0.1", "--idle-seconds", "0.1")
 
-    # WEB and MEMORY have servers and workers of their own, for longer than a test may take.
-    works = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS", "PARALLEL", "W7")
-    sizes = (*sizes, "--ended", "2000", "--ended-small", "1000", "--rounds", "1")
+    # WEB, W7 and MEMORY have servers of their own, for longer than a test may take.
+    works = ("W1", "W1L", "W2", "W3", "W4", "W6", "LOOP", "MAPS", "SIGNALS", "PARALLEL")
 
     result = bench(*works, *sizes, *small, "--json", str(file))
 
@@ -52,7 +51,7 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
     report = json.loads(file.read_text())
     assert [run["work"] for run in report["runs"]] == [*works]
     assert [run["result"].get("executions") for run in report["runs"]] == [
-        *(12, 20, 3, 15, None, 3, 40, 165, 5, 1, None)
+        *(12, 20, 3, 15, None, 3, 40, 165, 5, 1)
     ]
     assert all(run["commits_before"] > 0 < run["commits_after"] for run in report["runs"])
     assert report["durability"]["fsync"] == report["durability"]["synchronous_commit"] == "on"
@@ -66,9 +65,8 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
         first["result"]["steps_per_s"] / first["commits_per_s"]
     )
     assert [each["work"] for each in report["targets"]] == [
-        *("W1L", "W2", "W3", "W4", "W6", "LOOP", "SIGNALS", "W7")
+        *("W1L", "W2", "W3", "W4", "W6", "LOOP", "SIGNALS")
     ]
-    assert report["runs"][-1]["result"].keys() >= {"small_ms", "large_ms", "ratios"}
     assert len(report["runs"][4]["result"]["idle"]["worker"]) == 1
     assert "steps per commit/s, steady state" in result.stdout
     assert _left_over() == []
