@@ -17,7 +17,7 @@ from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import Role
 from autopilot.common import clock
 from autopilot.common.errors import Invalid, PermissionDenied
-from executions import purging, services
+from executions import purging, purging_sql, services
 from executions.models import (
     Approval,
     ErrorStart,
@@ -262,6 +262,12 @@ def test_without_the_permission_or_with_bad_terms_nothing_is_done():
     with pytest.raises(Invalid, match="cancelled, completed, failed"):
         purge(terms=terms(states=("running",)))
     assert (Purge.objects.count(), reread(execution).state) == (0, "completed")
+
+
+def test_nothing_that_refers_to_executions_is_forgotten():
+    referring = {each.related_model._meta.db_table for each in Execution._meta.related_objects}
+    # A wait for a signal keeps the tree, for it is under way; and it goes with the wait.
+    assert referring - {"executions_signalwait"} <= set(purging_sql.DELETE)
 
 
 def test_history_is_deleted_on_purpose_only():
