@@ -21,7 +21,9 @@ from workflows.console.editor import EditorPages
 from workflows.console.forms import arranged
 from workflows.console.health import health_sentence
 from workflows.console.outline import read_lines
+from workflows.console.publishing import PublishingPages, moves_of
 from workflows.models import Workflow, WorkflowVersion
+from workflows.reviewing import REVIEWS, review_state
 from workflows.versioning.states import VersionState
 
 PER_PAGE = 50
@@ -29,7 +31,7 @@ SHOWN_VERSIONS = 50
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(EditorPages, EditingPages, ComparingPages, PageAdmin):
+class WorkflowAdmin(EditorPages, EditingPages, PublishingPages, ComparingPages, PageAdmin):
     """What can run. Rows are changed by `workflows.services` only."""
 
     permission = Permission.WORKFLOW_VIEW
@@ -39,6 +41,7 @@ class WorkflowAdmin(EditorPages, EditingPages, ComparingPages, PageAdmin):
             self.page("", "changelist", self.list_page),
             *self.editor_pages(),
             *self.editing_pages(),
+            *self.publishing_pages(),
             *self.comparing_pages(),
             self.page("<int:pk>/", "change", self.workflow_page),
             self.page("<int:pk>/versions/<str:number>/", "version", self.version_page),
@@ -75,9 +78,11 @@ class WorkflowAdmin(EditorPages, EditingPages, ComparingPages, PageAdmin):
     def workflow_page(self, request: HttpRequest, *, pk: int) -> HttpResponseBase:
         """One workflow: is it healthy, and which version is live?"""
         workflow = self.workflow(request, pk)
-        versions = list(
-            workflow.versions.highest_first().select_related("author")[: SHOWN_VERSIONS + 1]
-        )
+        rows = workflow.versions.highest_first().select_related("author").with_override()
+        versions = list(rows.prefetch_related(*REVIEWS)[: SHOWN_VERSIONS + 1])
+        for row in versions:
+            row.workflow = workflow
+            row.approved_by = review_state(row).approved_by  # type: ignore[attr-defined]
         live = next((row for row in versions if row.state == VersionState.PUBLISHED), None)
         draft = next((row for row in versions if row.state == VersionState.DRAFT), None)
         shown = live or draft
@@ -102,12 +107,18 @@ class WorkflowAdmin(EditorPages, EditingPages, ComparingPages, PageAdmin):
             panels=panels.panels_of(request, workflow),
             may_edit=self.may(request, Permission.WORKFLOW_EDIT),
             may_publish=self.may(request, Permission.WORKFLOW_PUBLISH),
+            may_require_review=self.may(request, Permission.WORKFLOW_REQUIRE_REVIEW),
         )
 
     def version_page(self, request: HttpRequest, *, pk: int, number: str) -> HttpResponseBase:
         """One version: what it does, and what can be done with it."""
         version = self.version(request, pk, number)
         workflow = version.workflow
+        reviews = review_state(version)
+        transitions = list(version.transitions.order_by("-seq"))
+        first = transitions[-1] if transitions else None
+        overridden = first is not None and bool(first.judgement) and not first.judgement["enough"]
+        may_publish = self.may(request, Permission.WORKFLOW_PUBLISH)
         return self.render(
             request,
             "workflows/version.html",
@@ -122,7 +133,17 @@ class WorkflowAdmin(EditorPages, EditingPages, ComparingPages, PageAdmin):
             drawing=drawing_of(version.definition),
             document=arranged(version.document),
             may_edit=version.is_draft and self.may(request, Permission.WORKFLOW_EDIT),
-            may_publish=version.is_draft and self.may(request, Permission.WORKFLOW_PUBLISH),
+            may_publish=version.is_draft and may_publish,
+            may_review=version.is_draft and self.may(request, Permission.WORKFLOW_REVIEW),
+            moves=[
+                {"title": each.title, "icon": each.icon, "url": self.url(each.verb, pk, number)}
+                for each in moves_of(version)
+                if may_publish
+            ],
+            reviews=reviews,
+            has_reviews=bool(version.reviews.all()),
+            transitions=transitions,
+            override=first if overridden else None,
         )
 
     def workflow(self, request: HttpRequest, pk: int) -> Workflow:

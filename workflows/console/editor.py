@@ -18,12 +18,12 @@ from django.urls import URLPattern, reverse
 from autopilot.accounts.actors import Actor, actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common.admin_base import Crumb, PageAdmin
-from autopilot.common.api.etags import etag_of
 from autopilot.common.api.parsers import parse_json
 from autopilot.common.errors import DomainError, Invalid, PreconditionFailed
 from workflows import services
 from workflows.console import forms, panels, writing
 from workflows.console.forms import DefinitionForm
+from workflows.console.stamps import stamp_of
 from workflows.definition.text import TextError, read_text
 from workflows.models import Workflow, WorkflowVersion
 
@@ -306,11 +306,6 @@ class EditorPages(Base):
             Crumb("Workflows", self.url("changelist")),
             Crumb(workflow.name, self.url("change", workflow.pk)),
         ]
-
-
-def stamp_of(draft: WorkflowVersion) -> str:
-    """Changes whenever the draft does, whoever changes it."""
-    return etag_of(draft).strip('"')
 
 
 def _fresh_stamp(draft: WorkflowVersion) -> str:
