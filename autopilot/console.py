@@ -128,6 +128,12 @@ UNFOLD: dict[str, Any] = {
                         "executions_actionlimit_changelist",
                         "executions.view_execution",
                     ),
+                    _item(
+                        "Migrations",
+                        "move_down",
+                        "executions_migration_changelist",
+                        "executions.view_execution",
+                    ),
                 ],
             },
             {

@@ -30,6 +30,7 @@ from executions.console.detail import (
 from executions.console.items import Items, read_items, shown_input
 from executions.console.limits import LimitAdmin
 from executions.console.lists import FIELDS, MOVING, SPANS, Asked, count_late, late_words, read_page
+from executions.console.migrations import MigrationAdmin, version_verb
 from executions.console.passes import pass_of, passes_of
 from executions.console.rerunning import RerunPage
 from executions.console.sentences import describe, html_of
@@ -41,7 +42,16 @@ from executions.console.undoing import calls_of
 from executions.console.verbs import VERBS, AskedVerb
 from executions.engine.states import FINAL, State
 from executions.events import records
-from executions.models import ActionLimit, Approval, Execution, Hold, Signal, StepExecution
+from executions.migrating.reads import moves_of
+from executions.models import (
+    ActionLimit,
+    Approval,
+    Execution,
+    Hold,
+    Migration,
+    Signal,
+    StepExecution,
+)
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
 from executions.reads import error_start_of, failure_of, newest_counts, state_counts
@@ -57,10 +67,12 @@ MAX_WORKFLOWS = 500
 
 panels.register(ExecutionsOfWorkflows)
 panels.register_editor_panel(trying_panel)
+panels.register_version_verb(version_verb)
 admin.site.register(Approval, ApprovalAdmin)
 admin.site.register(Signal, SignalAdmin)
 admin.site.register(Hold, HoldAdmin)
 admin.site.register(ActionLimit, LimitAdmin)
+admin.site.register(Migration, MigrationAdmin)
 
 
 @admin.register(Execution)
@@ -265,6 +277,7 @@ class ExecutionAdmin(StartPage, RerunPage, BulkPage, SignalPage, TryingPage, Pag
             "error_start": error_start_of(execution),
             "failure_of": failure_of(execution),
             "others": execution.started.order_by("pk").only("pk")[:SHOWN_RERUNS],
+            "moves": moves_of(execution) if execution.step_names is not None else [],
             "reruns": execution.reruns.order_by("pk")[:SHOWN_RERUNS],
             **live_context(execution, may_control=self._may_control(request)),
         }

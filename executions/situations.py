@@ -28,6 +28,7 @@ from executions.engine.states import Reason, State
 from executions.held_up import MAX_AHEAD
 from executions.holding_up import held_up
 from executions.joining import Joining
+from executions.migrating.reads import moves_of
 from executions.models import (
     Callback,
     ErrorStart,
@@ -40,7 +41,16 @@ from executions.models import (
 )
 from executions.suiting import is_undoing, was_undone
 from executions.why import why_of
-from executions.why_facts import MAX_MESSAGE_CHARS, Change, Facts, Owner, UndoFacts, Why, Wish
+from executions.why_facts import (
+    MAX_MESSAGE_CHARS,
+    Change,
+    Facts,
+    Owner,
+    UndoFacts,
+    Why,
+    Wish,
+    iso,
+)
 from workflows.compiled import compiled_version
 
 # States that somebody brought about; their sentence says who.
@@ -137,7 +147,21 @@ class _Workers:
 
 def situation_of(execution: Execution) -> Situation:
     """The situation of one execution, with the name of its step out of the definition."""
-    return situations_of([execution], with_names=True)[execution.pk]
+    situation = situations_of([execution], with_names=True)[execution.pk]
+    if execution.step_names is not None:
+        situation.why.details.update(_moved(execution))
+    return situation
+
+
+def _moved(execution: Execution) -> dict[str, Any]:
+    """That it was moved to the version that it runs, for the details of the answer."""
+    for move in moves_of(execution):
+        if move.undone_at is None:
+            migration = move.migration
+            ends = {"from": migration.source.version, "to": migration.target.version}
+            said = {"by": migration.actor, "reason": migration.reason, "at": iso(move.moved_at)}
+            return {"moved": {**ends, **said, "migration": migration.pk}}
+    return {}
 
 
 def situation_of_new(execution: Execution) -> Situation:

@@ -92,4 +92,4 @@ def test_a_viewer_sees_everything_and_no_verb(visit: MakeVisit) -> None:
     links = "#nav-sidebar-apps li a > span:last-child"
     navigation = viewer.do(lambda page: page.locator(links).all_inner_texts())
     shown = ["Home", "Approvals", "Executions", "Signals", "Workflows"]
-    assert navigation == [*shown, "Health", "Queues", "Limits of calls"]
+    assert navigation == [*shown, "Health", "Queues", "Limits of calls", "Migrations"]

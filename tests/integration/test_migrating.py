@@ -26,6 +26,7 @@ from executions.services import (
     retry_execution,
 )
 from executions.signalling import send_signal
+from executions.situations import situation_of
 from tests.engine import NOOP, SYSTEM, drain, published, reread, run, started
 from tests.migrating import item_of, looked_at, moved, next_version, place_of, undone
 from tests.probe.actions import HANDED_OVER
@@ -101,6 +102,8 @@ def test_a_renamed_step_goes_on_under_its_new_name_with_what_was_recorded() -> N
             "reason": "names people understand",
         },
     )
+    told = situation_of(row).why.details["moved"]
+    assert (told["from"], told["to"], told["by"]) == ("1.0.0", "1.1.0", "tests")
     pay(execution)
     drain()
     done = reread(execution)

@@ -137,3 +137,19 @@ def register_editor_panel(make: EditorPanel) -> None:
 def editor_panels_of(request: HttpRequest, workflow: Workflow) -> list[Panel]:
     made = (make(request, workflow) for make in _editor_panels)
     return [panel for panel in made if panel is not None]
+
+
+# What apps above offer on a version's page: a verb, or None where there is nothing to do.
+VersionVerb = Callable[[HttpRequest, WorkflowVersion], Verb | None]
+_version_verbs: list[VersionVerb] = []
+
+
+def register_version_verb(make: VersionVerb) -> None:
+    """Add a function that makes a verb of a version's page."""
+    if make not in _version_verbs:
+        _version_verbs.append(make)
+
+
+def version_verbs_of(request: HttpRequest, version: WorkflowVersion) -> list[Verb]:
+    made = (make(request, version) for make in _version_verbs)
+    return [verb for verb in made if verb is not None]
