@@ -162,7 +162,9 @@ class Family:
     def _let_in(self, world: World, seq: int) -> None:
         """A place of a limit is handed to whoever stands in its line still."""
         row = world.row
-        if (row["current_phase"], row["current_seq"]) == (Phase.LIMITED, seq):
+        stands = (row["state"], row["current_phase"], row["current_seq"])
+        # One that has failed meanwhile stands there still, and is out of the line.
+        if stands == ("waiting", Phase.LIMITED, seq):
             world.due = world.due or self.now
 
     def _born(self, pk: int, given: dict[str, Any], **columns: Any) -> World:
