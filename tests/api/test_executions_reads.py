@@ -172,3 +172,12 @@ def test_states_are_counted_in_one_query_and_up_to_a_cap(django_assert_num_queri
     assert str(reads.state_counts(Execution.objects.all())["initialized"]) == "4"
     nothing = reads.state_counts(Execution.objects.none())
     assert {count.count for count in nothing.values()} == {0}
+    newest = reads.newest_counts(Execution.objects.filter(workflow=workflow), cap=3)
+    # More may follow, of every state: nobody has looked further.
+    assert {state: str(count) for state, count in newest.items()} == {
+        **dict.fromkeys(newest, "0+"),
+        "initialized": "3+",
+    }
+    assert all(newest.values())
+    assert str(reads.newest_counts(Execution.objects.all())["completed"]) == "1"
+    assert not any(reads.newest_counts(Execution.objects.none()).values())

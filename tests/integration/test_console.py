@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from autopilot.accounts.models import SecurityEvent
 from autopilot.accounts.roles import Role
 from autopilot.common import clock
 from executions.models import Execution, InboxMessage
+from executions.reads import newest_counts
 from tests.engine import published, started, worker
 from tests.factories import DraftFactory, UserFactory, document
 from workflows.console.drawing import drawing_of
@@ -160,6 +162,16 @@ def test_the_list_goes_on_by_id_and_keeps_its_filter() -> None:
     assert second.context["older_url"] == ""
     back = client.get(EXECUTIONS + second.context["newer_url"])
     assert [row.pk for row in back.context["page"].rows] == pks[:9:-1]
+
+
+def test_a_state_that_nobody_has_counted_has_a_chip_without_a_number(monkeypatch) -> None:
+    monkeypatch.setattr("executions.admin.newest_counts", partial(newest_counts, cap=2))
+    workflow = published(WAIT, name="Renewal", slug="renewal")
+    for _ in range(3):
+        started(workflow, labels={"tier": "1"})
+    page = client_of(Role.VIEWER).get(f"{EXECUTIONS}?label=tier=1").content.decode()
+    assert 'initialized <span class="cx-count">2+</span></a>' in page
+    assert "</span>paused</a>" in page
 
 
 def test_lists_ask_the_same_number_of_queries_however_many_rows(
