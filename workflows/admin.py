@@ -117,7 +117,7 @@ class WorkflowAdmin(EditorPages, EditingPages, PublishingPages, ComparingPages, 
         reviews = review_state(version)
         transitions = list(version.transitions.order_by("-seq"))
         first = transitions[-1] if transitions else None
-        overridden = first is not None and bool(first.judgement) and not first.judgement["enough"]
+        judgement = (first.judgement if first else None) or {}
         may_publish = self.may(request, Permission.WORKFLOW_PUBLISH)
         return self.render(
             request,
@@ -144,7 +144,7 @@ class WorkflowAdmin(EditorPages, EditingPages, PublishingPages, ComparingPages, 
             reviews=reviews,
             has_reviews=bool(version.reviews.all()),
             transitions=transitions,
-            override=first if overridden else None,
+            override=first if judgement.get("enough") is False else None,
         )
 
     def workflow(self, request: HttpRequest, pk: int) -> Workflow:

@@ -217,7 +217,7 @@ class PublishingPages(Base):
                 return HttpResponseRedirect(here)
         old = comparison.previous_of(version)
         state = review_state(version)
-        is_own = version.writers.filter(pk=actor.id).exists()
+        is_own = any(person.pk == actor.id for person in version.writers.all())
         return self.render(
             request,
             "workflows/review.html",
