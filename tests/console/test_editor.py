@@ -125,6 +125,10 @@ def test_the_graph_follows_the_cursor_in_both_languages(visit: MakeVisit) -> Non
     designer.do(lambda page: page.get_by_label("Expression or template").fill("input.nobody"))
     designer.press("Try it")
     designer.wait_for('"nobody"', "#try-result .cx-errors")
+    designer.do(lambda page: page.locator(".cm-line", has_text="'down' in").click())
+    designer.press("Take it from the text")
+    designer.wait_for("true", "#try-result pre")
+    assert designer.do(lambda page: page.get_by_label("As seen at step").input_value()) == "read"
     assert (designer.overflow(), designer.violations()) == (0, [])
 
     def left_by_keyboard(page: Page) -> bool:

@@ -1,6 +1,6 @@
 """The editor's pages: a new workflow, a new version, a draft, and what they ask while one writes.
 
-Without a script it is a form with a text area that does the same, a page at a time.
+Where the script does not run, a form with a text area does the same, a page at a time.
 """
 
 from __future__ import annotations

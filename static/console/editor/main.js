@@ -96,14 +96,18 @@ const draw = () => {
 };
 
 let followed = "";
-/** The step around the cursor stands out in the graph, and whoever else wants to know hears of it. */
+/** The step around the cursor stands out in the graph. */
 const follow = () => {
   const step = editor.step;
   if (step === followed) return;
   followed = step;
   graph?.select(step);
-  document.dispatchEvent(new CustomEvent("cx:step", { detail: step }));
 };
+
+// Whoever wants to know which expression the cursor is in asks with this event.
+document.addEventListener("cx:expression", (event) => {
+  Object.assign(/** @type {CustomEvent} */ (event).detail, { text: editor.expression, step: editor.step });
+});
 
 /** @param {string} to */
 const convert = async (to) => {

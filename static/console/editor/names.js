@@ -27,6 +27,19 @@ export const expressionBefore = (text, field) => {
   return WHOLE.has(String(field)) ? text : null;
 };
 
+/** The expression of a line that a column is in: the one in braces, or a field that is one as a whole. @param {string} line @param {number} column */
+export const expressionAt = (line, column) => {
+  const braces = [...line.matchAll(/\{\{(.*?)\}\}/g)].find((found) => found.index <= column && column <= found.index + found[0].length);
+  if (braces) return braces[1].trim();
+  const field = /^[\s-]*"?(\w+)"?\s*:\s*(.*?),?\s*$/.exec(line);
+  if (!field || !WHOLE.has(field[1])) return "";
+  try {
+    return String(JSON.parse(field[2]));
+  } catch {
+    return field[2].replace(/^'(.*)'$/, (_, text) => text.replaceAll("''", "'"));
+  }
+};
+
 /** @param {string} expression its part before the cursor @param {Step[]} steps @param {Names} names @returns {{word: string, options: Option[]}|null} */
 export const namesFor = (expression, steps, names) => {
   const typed = /(?:^|[^\w."'])((?:[A-Za-z_]\w*\.)*)(\w*)$/.exec(expression);

@@ -1,5 +1,6 @@
 // @ts-check
 // The text itself: CodeMirror with our keys, marks and looks, and where each step stands in it.
+import { expressionAt } from "./names.js";
 import {
   Annotation, Compartment, Decoration, EditorState, EditorView, StateEffect, StateField, autocompletion, bracketMatching,
   classHighlighter, closeBrackets, closeBracketsKeymap, completionKeymap, defaultKeymap, drawSelection, foldGutter, foldKeymap,
@@ -141,7 +142,16 @@ export class TextEditor {
     return stepAt(this.view.state);
   }
 
-  /** Where the text of a step begins; -1 where it is not known. @param {string} id */
+  /** What is selected, or else the expression that the cursor is in; empty where there is none. @returns {string} */
+  get expression() {
+    const { state } = this.view;
+    const { from, to, head } = state.selection.main;
+    if (from !== to) return state.sliceDoc(from, to);
+    const line = state.doc.lineAt(head);
+    return expressionAt(line.text, head - line.from);
+  }
+
+  /** @param {string} id */
   goToStep(id) {
     const step = this.view.state.field(stepsField).find((/** @type {Standing} */ each) => each.id === id);
     if (step) this.goTo(step.from);

@@ -42,10 +42,13 @@ form.addEventListener("submit", (event) => {
   ask(form.dataset.url ?? "", { text, execution: field("execution").value.trim(), step: field("step").value.trim() }).then(show, refuse);
 });
 
-let step = "";
-document.addEventListener("cx:step", (event) => {
-  step = /** @type {CustomEvent} */ (event).detail;
-  here.hidden = !step;
-  here.textContent = `At ${step}`;
+// Only where there is a text to take it from.
+here.hidden = !document.getElementById("cx-editor");
+here.addEventListener("click", () => {
+  const taken = { text: "", step: "" };
+  document.dispatchEvent(new CustomEvent("cx:expression", { detail: taken }));
+  if (!taken.text) return result.replaceChildren(make("p", "cx-small cx-soft", "There is no expression where the cursor stands."));
+  field("text").value = taken.text;
+  field("step").value = taken.step;
+  form.requestSubmit();
 });
-here.addEventListener("click", () => { field("step").value = step; });
