@@ -22,7 +22,7 @@ from executions.runtime import claims
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.control import undo_to_json
 from executions.runtime.outers import item_names
-from tests.unit.engine.simulated_rows import NOT_LET_GO, NOW, Script, Wish, World
+from tests.unit.engine.simulated_rows import NOT_LET_GO, NOW, STARTED, Script, Wish, World
 from workflows.definition.compiled import CompiledDefinition
 
 PARTS = ("item", "branch")
@@ -180,7 +180,7 @@ class Family:
         return world
 
     def _next_id(self) -> int:
-        return 1 + max(pk for pk in self.worlds if pk < 1000)
+        return 1 + max(pk for pk in self.worlds if pk < STARTED)
 
     def _hand_on(self, key: str) -> None:
         known = [each for each in self.worlds.values() if each.row["slot_key"] == key]

@@ -20,6 +20,8 @@ from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.rows import DATA_STEPS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+# Ids from here on are of executions that steps have started and do not wait for.
+STARTED = 1_000_000
 NOT_LET_GO = ("initialized", "resumed")
 _COUNTERS = (
     *("current_seq", "steps_entered", "inbox_seq", "seen_seq", "log_seq", "generation"),

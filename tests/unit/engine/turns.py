@@ -37,7 +37,7 @@ from executions.engine.states import State
 from executions.runtime.checkpoint import Directive, build, call_of, directive_of
 from executions.runtime.runner import MESSAGES, _changes_nothing
 from tests.unit.engine.simulated import Family
-from tests.unit.engine.simulated_rows import World
+from tests.unit.engine.simulated_rows import STARTED, World
 from workflows.definition.compiled import WorkflowConfig
 
 MAX_PLANS = 4_000
@@ -241,7 +241,7 @@ class Turn:
         version = CHILD_VERSIONS[step.config.workflow]
         given = {"of": position.step_id}
         slot = slot_of(self.family.definitions[version], given, self.family.now)
-        new_id = 0 if step.config.wait else self.snapshot.execution_id * 1_000 + position.seq
+        new_id = 0 if step.config.wait else self.snapshot.execution_id * STARTED + position.seq
         return ChildFound(version, encode(given, limit=1000, what="It"), new_id, slot=slot)
 
     # Plans ---------------------------------------------------------------------------------------
