@@ -18,6 +18,7 @@ from workflows.console.comparing import ComparingPages
 from workflows.console.drawing import drawing_of
 from workflows.console.editing import EditingPages
 from workflows.console.editor import EditorPages
+from workflows.console.files import FilesPages
 from workflows.console.forms import arranged
 from workflows.console.health import health_sentence
 from workflows.console.outline import read_lines
@@ -31,7 +32,9 @@ SHOWN_VERSIONS = 50
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(EditorPages, EditingPages, PublishingPages, ComparingPages, PageAdmin):
+class WorkflowAdmin(
+    EditorPages, EditingPages, PublishingPages, ComparingPages, FilesPages, PageAdmin
+):
     """What can run. Rows are changed by `workflows.services` only."""
 
     permission = Permission.WORKFLOW_VIEW
@@ -43,6 +46,7 @@ class WorkflowAdmin(EditorPages, EditingPages, PublishingPages, ComparingPages, 
             *self.editing_pages(),
             *self.publishing_pages(),
             *self.comparing_pages(),
+            *self.files_pages(),
             self.page("<int:pk>/", "change", self.workflow_page),
             self.page("<int:pk>/versions/<str:number>/", "version", self.version_page),
         ]

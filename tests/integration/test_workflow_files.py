@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.test import Client
 
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.models import AuditEntry
@@ -429,3 +431,55 @@ def test_a_link_is_not_written_through(orders: Workflow, tmp_path: Path, capsys:
     assert (code, said) == (2, f"{folder}/orders.yaml is a link: it is not written through.\n")
     assert outside.read_text() == "mine: 1\n"
     assert [path.name for path in folder.iterdir()] == ["orders.yaml"]
+
+
+# The console
+
+IMPORT = "/admin/workflows/workflow/import/"
+
+
+def console(role: Role) -> Client:
+    client = Client()
+    client.force_login(UserFactory.create(role=role, is_staff=True))
+    return client
+
+
+def test_files_are_looked_at_and_then_imported_on_a_page(orders: Workflow) -> None:
+    designer = console(Role.DESIGNER)
+    text = write_yaml({**STRICTER, "version": "2.0.0"})
+    upload = SimpleUploadedFile("orders.yaml", text.encode())
+    shown = designer.post(IMPORT, {"files": [upload], "publish": "1"})
+    assert shown.status_code == 200
+    page = shown.content.decode()
+    assert "new version 2.0.0 after 1.0.0, published" in page
+    assert "~ input_schema.required: new, [&quot;id&quot;]" in page
+    assert len(facts()) == 1
+    form = {key: shown.context[key] for key in ("texts",)}
+    form |= {"expected": shown.context["shown"].fingerprint, "publish": "1", "import": "1"}
+    stale = designer.post(IMPORT, {**form, "expected": "0"})
+    assert (stale.status_code, len(facts())) == (400, 1)
+    assert "have changed since the difference was shown" in stale.content.decode()
+    assert designer.post(IMPORT, form).status_code == 302
+    assert facts()[-1] == ("orders", "2.0.0", "published")
+
+
+def test_a_pasted_text_is_refused_with_its_lines_and_nothing_to_press(orders: Workflow) -> None:
+    page = console(Role.DESIGNER).post(IMPORT, {"pasted": TEXT.replace("noop", "nop")})
+    assert page.status_code == 400
+    assert "line 15" in page.content.decode()
+    assert 'name="import"' not in page.content.decode()
+    assert console(Role.DESIGNER).post(IMPORT, {}).status_code == 400
+    assert console(Role.VIEWER).get(IMPORT).status_code == 403
+    assert facts() == [("orders", "1.0.0", "published")]
+
+
+def test_a_version_and_all_workflows_are_downloaded(orders: Workflow) -> None:
+    viewer = console(Role.VIEWER)
+    pages = "/admin/workflows/workflow/"
+    file = viewer.get(f"{pages}{orders.pk}/versions/1.0.0/yaml/")
+    assert (file.content.decode(), file["Content-Disposition"]) == (
+        TEXT,
+        'attachment; filename="orders-1.0.0.yaml"',
+    )
+    archive = viewer.get(f"{pages}export/")
+    assert archive.content == zipped(export_workflows(actor=SYSTEM).files)

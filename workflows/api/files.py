@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any, ClassVar
 
-from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils.http import parse_etags
 from drf_spectacular.types import OpenApiTypes
@@ -17,7 +16,6 @@ from rest_framework.response import Response
 
 from autopilot.accounts.actors import Actor, actor_of
 from autopilot.accounts.roles import Permission
-from autopilot.common import jsonpath
 from autopilot.common.api.parsers import StrictJSONParser
 from autopilot.common.api.viewsets import DeclaredViewSet
 from autopilot.common.errors import Conflict, Invalid, NotFound
@@ -31,10 +29,11 @@ from workflows.api.file_serializers import (
 )
 from workflows.api.media import YAMLRenderer, ZipRenderer
 from workflows.api.serializers import DefinitionSerializer
-from workflows.definition.text import MAX_TEXT, read_text, write_yaml
+from workflows.definition.text import read_text, write_yaml
 from workflows.files.contents import Source
 from workflows.files.exporting import export_workflows, zipped
 from workflows.files.importing import import_files
+from workflows.files.uploads import sources_of
 from workflows.models import Workflow
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
@@ -204,28 +203,6 @@ def _uploaded(request: Request) -> tuple[dict[str, Any], dict[str, Source]]:
     given = dict(serializer.validated_data)
     del given["files"]
     return given, sources_of(request.FILES)
-
-
-def sources_of(uploads: Any) -> dict[str, Source]:
-    """The files of a form by their names. Raises Invalid for two of one name."""
-    files: dict[str, Source] = {}
-    for field in uploads:
-        for upload in uploads.getlist(field):
-            name = str(upload.name)
-            if name in files:
-                path = jsonpath.child("$.files", name)
-                message = f"There are two files {name[:200]!r}."
-                raise Invalid(message, details=[Problem(path, "file.twice", message)])
-            files[name] = _source(upload)
-    return files
-
-
-def _source(upload: UploadedFile) -> Source:
-    size = upload.size or 0
-    if size > 4 * MAX_TEXT:
-        message = f"The file has {size:,} bytes; a text of at most {MAX_TEXT:,} is read."
-        return Problem("$", "text.too_large", message)
-    return bytes(upload.read())
 
 
 def _flag(request: Request, name: str) -> bool:

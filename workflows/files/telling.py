@@ -67,11 +67,17 @@ def sentence_of(each: FileResult) -> str:
 
 def problem_line(name: str, problem: Problem) -> str:
     """`refund.yaml:12:5: $.steps[0].next: There is no step "pai".`, as compilers say it."""
-    place, message = name, problem.message
+    place, message = name, message_of(problem)
     if isinstance(problem, TextProblem):
         place = f"{name}:{problem.line}:{problem.column}"
-        message = message.removeprefix(f"Line {problem.line}, column {problem.column}: ")
     return f"{place}: {message}" if problem.path == "$" else f"{place}: {problem.path}: {message}"
+
+
+def message_of(problem: Problem) -> str:
+    """The message without its place, for where that is shown beside it."""
+    if not isinstance(problem, TextProblem):
+        return problem.message
+    return problem.message.removeprefix(f"Line {problem.line}, column {problem.column}: ")
 
 
 def guard_lines(each: FileResult) -> Iterator[str]:
