@@ -73,7 +73,7 @@ class FilesPages(Base):
         refusal = ""
         shown: ImportResult | None = None
         sources: dict[str, Source] = {}
-        wishes = {
+        wishes: dict[str, Any] = {
             "publish": bool(request.POST.get("publish")),
             "replace_drafts": bool(request.POST.get("replace_drafts")),
         }
@@ -104,13 +104,13 @@ class FilesPages(Base):
         )
 
     def _looked_at(
-        self, request: HttpRequest, sources: Mapping[str, Source], wishes: Mapping[str, bool]
+        self, request: HttpRequest, sources: Mapping[str, Source], wishes: Mapping[str, Any]
     ) -> ImportResult:
         actor = actor_of(request.user, request)
         return import_files(actor=actor, files=sources, dry_run=True, **wishes)
 
     def _imported(
-        self, request: HttpRequest, sources: Mapping[str, Source], wishes: Mapping[str, bool]
+        self, request: HttpRequest, sources: Mapping[str, Source], wishes: Mapping[str, Any]
     ) -> HttpResponseBase:
         actor = actor_of(request.user, request)
         expected = request.POST.get("expected", "")

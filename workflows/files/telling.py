@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import takewhile
 
 from autopilot.common.problems import Problem
 from autopilot.common.words import plural
@@ -119,7 +120,20 @@ def _field(change: FieldChange, base: str) -> str:
         return f"{name}: new, {_value(change.after)}"
     if change.is_gone:
         return f"{name}: gone, it was {_value(change.before)}"
-    return f"{name}: {_value(change.before)} -> {_value(change.after)}"
+    before, after = change.before, change.after
+    if isinstance(before, str) and isinstance(after, str):
+        before, after = _from_difference(before, after)
+    return f"{name}: {_value(before)} -> {_value(after)}"
+
+
+def _from_difference(before: str, after: str) -> tuple[str, str]:
+    """Both texts from a little before they part, if that would not be seen otherwise."""
+    pairs = zip(before, after, strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if same < _SHOWN_VALUE // 2:
+        return before, after
+    begin = same - _SHOWN_VALUE // 4
+    return f"…{before[begin:]}", f"…{after[begin:]}"
 
 
 def _value(value: object) -> str:
