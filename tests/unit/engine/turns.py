@@ -40,7 +40,8 @@ from tests.unit.engine.simulated import Family
 from tests.unit.engine.simulated_rows import STARTED, World
 from workflows.definition.compiled import WorkflowConfig
 
-MAX_PLANS = 4_000
+# A catch that leads back, around a map, makes a few thousand; what never ends makes more.
+MAX_PLANS = 20_000
 # What a claim reads anew, or what only the owner's memory holds.
 _NOT_READ = {"undo_items", "wants_slot", "outer", "item_names", "definition"}
 
