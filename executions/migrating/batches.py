@@ -7,6 +7,7 @@ a command does its own at once.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -109,11 +110,36 @@ def _move(migration: Migration, limit: int) -> Done:
             item.state = _State.REFUSED
     if moving:
         _move_trees(migration, route, moving, by_head, now)
-    MigrationItem.objects.bulk_update(items, _FIELDS, batch_size=BATCH)
+    _write(items)
     return Done(len(items), waits=waits == len(items))
 
 
-_FIELDS = ["state", "code", "path", "message", "about", "tries", "before", "moved_at", "undone_at"]
+# As one statement: Django's own bulk update costs a millisecond an item.
+_WRITE = """
+UPDATE executions_migrationitem i
+   SET state = x.state, code = x.code, path = x.path, message = x.message, about = x.about,
+       tries = x.tries, before = NULLIF(x.before, 'null'), moved_at = x.moved_at,
+       undone_at = x.undone_at
+  FROM json_to_recordset(%s) AS x(
+       id bigint, state text, code text, path text, message text, about bigint, tries int,
+       before jsonb, moved_at timestamptz, undone_at timestamptz)
+ WHERE i.id = x.id
+"""
+_FIELDS = ("state", "code", "path", "message", "about", "tries", "before")
+_MOMENTS = ("moved_at", "undone_at")
+
+
+def _write(items: Sequence[MigrationItem]) -> None:
+    rows = [
+        {
+            "id": item.pk,
+            **{name: getattr(item, name) for name in _FIELDS},
+            **{name: str(getattr(item, name) or "") or None for name in _MOMENTS},
+        }
+        for item in items
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, [json.dumps(rows)])
 
 
 def _move_trees(
@@ -169,7 +195,7 @@ def _undo(migration: Migration, limit: int) -> Done:
         changing.put_back(kept, trees, note)
         moved = [trees[item.execution_id] for item in back]
         _audit(migration, "execution.moved_back", moved, migration.undo_reason)
-    MigrationItem.objects.bulk_update(items, _FIELDS, batch_size=BATCH)
+    _write(items)
     return Done(len(items))
 
 

@@ -34,8 +34,7 @@ def test_look_move_and_put_back(capsys: pytest.CaptureFixture[str], settings: An
     assert "migration.step_unmapped" in said
     assert command(*route, "--map", "pay=asc") == (
         2,
-        '$.mapping.pay: Version 1.1.0 has no step "asc". Did you mean "ask"?\n'
-        '  $.mapping.pay: Version 1.1.0 has no step "asc". Did you mean "ask"?\n',
+        '$.mapping.pay: Version 1.1.0 has no step "asc". Did you mean "ask"?\n',
     )
     assert command(*route, "--map", "pay")[0] == 2
     next_version(workflow, [{**WAIT, "id": "ask"}])

@@ -61,7 +61,7 @@ class Command(BaseCommand):
             sys.exit(self._run(options))
         except DomainError as error:
             self.stderr.write(error.message)
-            for each in error.details:
+            for each in error.details if len(error.details) > 1 else ():
                 self.stderr.write(f"  {each.path}: {each.message}")
             sys.exit(USAGE)
         except Error as error:
