@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import django_filters
@@ -287,7 +286,7 @@ class MigrationItemFilter(StrictFilterSet):
         fields: tuple[str, ...] = ()
 
 
-__all__: Iterable[str] = [
+__all__ = [
     "DryRunBodySerializer",
     "DryRunSerializer",
     "MigrationBodySerializer",

@@ -29,6 +29,7 @@ from executions.migrating.examining import NOT_AT_REST, Findings, Hindrance, exa
 from executions.migrating.routes import Route, route_of
 from executions.migrating.trees import Tree, ids_of, read_trees
 from executions.models import Migration, MigrationItem
+from executions.models.migration import MoveState
 from executions.runtime.faults import fault
 
 log = structlog.get_logger(__name__)
@@ -216,9 +217,7 @@ def _moved_on(tree: Tree, before: Any) -> Hindrance | None:
 # Both ----------------------------------------------------------------------------------------
 
 
-def _next_items(
-    migration: Migration, state: MigrationItem.State, limit: int
-) -> list[MigrationItem]:
+def _next_items(migration: Migration, state: MoveState, limit: int) -> list[MigrationItem]:
     """Those that were tried least, as many as a transaction may lock the rows of."""
     rows = migration.items.filter(state=state).order_by("tries", "execution_id")
     found = list(rows[:limit])
