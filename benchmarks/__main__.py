@@ -16,7 +16,7 @@ import django
 from benchmarks.stand import NotReady, Stand
 from benchmarks.workload import BooksWrong
 
-# What executions.bulk.start_many takes; it can't be imported before the servers are there.
+# What executions.bulk_start.start_many takes; it can't be imported before the servers are there.
 MAX_BATCH = 1_000
 # These take long, so they are measured when they are asked for.
 ONLY_ASKED = ("W7", "MEMORY")

@@ -102,7 +102,7 @@ def _run(stand: Stand, connection: Connection, workflows: Workflows, count: int)
 
 def _all(stand: Stand, connection: Connection, workflow: Any, count: int, state: str) -> None:
     from autopilot.accounts.actors import Actor
-    from executions.bulk import start_many
+    from executions.bulk_start import start_many
 
     requests = [{"input": {"n": number}} for number in range(count)]
     begun = start_many(workflow=workflow, actor=Actor.system(ACTOR), requests=requests)

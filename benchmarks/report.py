@@ -166,7 +166,7 @@ def _how(sizes: Sizes) -> str:
     several = sizes.submitters > 1
     one_by_one = sizes.batch == 1
     return SUBMITTED.format(
-        service="services.start_execution()" if one_by_one else "bulk.start_many()",
+        service="services.start_execution()" if one_by_one else "bulk_start.start_many()",
         submitters=sizes.submitters,
         es="es" if several else "",
         their="their" if several else "its",

@@ -253,7 +253,7 @@ def _loop(stand: Stand, connection: Connection, workflow: Any, passes: int) -> t
 def run_calls(stand: Stand, connection: Connection, workflow: Any, count: int) -> Calls:
     """So many executions that each wait a second for an answer. Raises BooksWrong, NotReady."""
     from autopilot.accounts.actors import Actor
-    from executions.bulk import start_many
+    from executions.bulk_start import start_many
 
     server = stand.spawn("slow-server", "-m", "benchmarks.slow_server", pipes=True)
     assert server.stdout is not None

@@ -24,7 +24,7 @@ def main() -> None:
 
     from autopilot.accounts.actors import Actor
     from benchmarks.workload import ACTOR
-    from executions.bulk import start_many
+    from executions.bulk_start import start_many
     from executions.runtime import dispatch
     from executions.services import start_execution
     from workflows.compiled import compiled_version

@@ -51,7 +51,7 @@ class Signals:
 def run_signals(stand: Stand, connection: Connection, workflow: Any, count: int) -> Signals:
     """So many executions that wait, and as many signals. Raises BooksWrong, NotReady."""
     from autopilot.accounts.actors import Actor
-    from executions.bulk import start_many
+    from executions.bulk_start import start_many
     from executions.signalling import MAX_SIGNALS, SignalRequest, send_signals
 
     actor = Actor.system(ACTOR)

@@ -20,7 +20,7 @@ from autopilot.common.errors import DomainError
 from benchmarks.chaos.ground import Ground
 from benchmarks.chaos.shapes import BY_NAME, SHAPES, SIGNAL, TASKS, Shape
 from executions.approvals.deciding import decide
-from executions.bulk import start_many
+from executions.bulk_start import start_many
 from executions.calling_back import complete_callback, fail_callback, take_tasks
 from executions.limiting import LimitTerms, create_limit
 from executions.models import Approval, Execution, SignalWait

@@ -139,7 +139,7 @@ def _submit(workflow: Any, count: int, url: str, cut_seconds: float) -> None:
     from django.db import connection
 
     from autopilot.accounts.actors import Actor
-    from executions.bulk import start_many
+    from executions.bulk_start import start_many
 
     actor = Actor.system("benchmarks")
     pause = (cut_seconds + 10) / max(1, count / BATCH)

@@ -66,7 +66,7 @@ class Side:
         from autopilot.accounts.tokens import issue_tokens
         from autopilot.common import clock
         from benchmarks.workload import ACTOR
-        from executions.bulk import start_many
+        from executions.bulk_start import start_many
         from executions.models import Execution, Worker
         from executions.runtime.clock import Clock
         from executions.runtime.ledger import Ledger
@@ -166,7 +166,7 @@ class Side:
         start_execution(workflow=self._plain, actor=self._actor, labels=LABELS)
 
     def _start_100(self) -> None:
-        from executions.bulk import start_many
+        from executions.bulk_start import start_many
 
         start_many(workflow=self._plain, actor=self._actor, requests=[{"labels": LABELS}] * 100)
 

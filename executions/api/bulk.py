@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from autopilot.accounts.actors import Actor, actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common.problems import Problem
-from executions import bulk, services
+from executions import bulk, bulk_start, services
 from executions.api.bodies import (
     AnyField,
     FlagField,
@@ -283,7 +283,7 @@ class BulkStartView(BulkView):
         for each in requests:
             if "priority" in each:
                 each["priority"] = PRIORITY_NAMES[each["priority"]]
-        begun = bulk.start_many(workflow=workflow, actor=self.actor, requests=requests)
+        begun = bulk_start.start_many(workflow=workflow, actor=self.actor, requests=requests)
         created = sum(each.created for each in begun)
         body = BulkStartedListSerializer({"created": created, "results": begun}).data
         code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
@@ -414,5 +414,5 @@ def _ids(value: Any) -> list[int]:
         if type(each) is not int or not 0 < each <= _MAX_ID
     ]
     if wrong:
-        raise refusal(wrong[: bulk.MAX_PROBLEMS])
+        raise refusal(wrong[: bulk_start.MAX_PROBLEMS])
     return value

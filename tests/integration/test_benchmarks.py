@@ -56,7 +56,7 @@ def test_a_small_run_reports_every_work_and_leaves_no_process(tmp_path: Path) ->
     assert all(run["commits_before"] > 0 < run["commits_after"] for run in report["runs"])
     assert report["durability"]["fsync"] == report["durability"]["synchronous_commit"] == "on"
     assert report["submitted"] == (
-        "executions.bulk.start_many() in 1 process of its own, 250 per call and transaction; "
+        "executions.bulk_start.start_many() in 1 process of its own, 250 per call and transaction; "
         "W2 one by one through executions.services.start_execution()"
     )
     first = report["runs"][0]

@@ -17,8 +17,9 @@ from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import MATRIX, Role
 from autopilot.common import clock
 from autopilot.common.errors import Conflict, PermissionDenied
-from executions import bulk
-from executions.bulk import Result, Selection, apply, preview, start_many
+from executions import bulk, bulk_start
+from executions.bulk import Result, Selection, apply, preview
+from executions.bulk_start import start_many
 from executions.engine.events import Verb
 from executions.engine.states import State
 from executions.errors import BulkNothing, BulkTooMany, IdempotencyConflict, StartInvalid
@@ -129,7 +130,7 @@ def test_one_wrong_request_stops_all_and_every_problem_has_its_place(workflow, r
 def test_problems_have_an_end(workflow):
     with pytest.raises(StartInvalid, match="200 problems; see details, the first 100") as caught:
         start_many(workflow=workflow, actor=SYSTEM, requests=[{"input": {}}] * 200)
-    assert len(caught.value.details) == bulk.MAX_PROBLEMS
+    assert len(caught.value.details) == bulk_start.MAX_PROBLEMS
 
 
 @pytest.mark.parametrize("count", [0, 1001])

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from executions.bulk import start_many
+from executions.bulk_start import start_many
 from executions.models import Execution
 from executions.situations import situation_of
 from executions.why import iso

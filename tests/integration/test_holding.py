@@ -11,7 +11,7 @@ from autopilot.accounts.roles import Role
 from autopilot.common import clock
 from autopilot.common.errors import PermissionDenied
 from executions import holding
-from executions.bulk import start_many
+from executions.bulk_start import start_many
 from executions.errors import (
     HoldInvalid,
     NotPaused,

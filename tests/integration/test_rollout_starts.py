@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from executions.bulk import start_many
+from executions.bulk_start import start_many
 from executions.failing import start_owed
 from executions.models import Execution
 from executions.services import rerun_execution, start_execution

@@ -13,7 +13,7 @@ from django.db.models import F
 
 from autopilot.common.database_time import database_now
 from executions import rollouts
-from executions.bulk import start_many
+from executions.bulk_start import start_many
 from executions.models import Execution
 from executions.runtime.clock import Clock
 from executions.services import cancel_execution

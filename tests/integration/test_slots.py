@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, connections, transaction
 
 from autopilot.common import clock
 from executions import failing, slots
-from executions.bulk import start_many
+from executions.bulk_start import start_many
 from executions.errors import ConcurrencyReached, StartInvalid
 from executions.models import ErrorStart, Execution, InboxMessage, StateTransition
 from executions.runtime import slots_sql
