@@ -224,7 +224,8 @@ class AgainstSerializer(StrictSerializer):
     against = serializers.CharField(
         required=False,
         max_length=64,
-        help_text="The version it is compared with; default: the highest published one below it.",
+        help_text="The version it is compared with; default: the highest one below it that can be "
+        "started.",
     )
 
 
