@@ -33,6 +33,7 @@ from executions.console.lists import FIELDS, MOVING, SPANS, Asked, count_late, l
 from executions.console.migrations import MigrationAdmin, version_verb
 from executions.console.passes import pass_of, passes_of
 from executions.console.rerunning import RerunPage
+from executions.console.rollouts import RolloutAdmin
 from executions.console.sentences import describe, html_of
 from executions.console.signals import SignalAdmin, SignalPage
 from executions.console.starting import StartPage
@@ -57,7 +58,7 @@ from executions.querysets import ExecutionQuerySet
 from executions.reads import error_start_of, failure_of, newest_counts, state_counts
 from executions.situations import situations_of
 from workflows.console import panels
-from workflows.models import Workflow
+from workflows.models import Rollout, Workflow
 
 SHOWN_RERUNS = 100
 SHOWN_PASSES = 100
@@ -73,6 +74,7 @@ admin.site.register(Signal, SignalAdmin)
 admin.site.register(Hold, HoldAdmin)
 admin.site.register(ActionLimit, LimitAdmin)
 admin.site.register(Migration, MigrationAdmin)
+admin.site.register(Rollout, RolloutAdmin)
 
 
 @admin.register(Execution)

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from executions.hidden.marks import holds_hidden, reveal
 from executions.models import Execution
-from workflows.routing import Route, Ticket, route_of
-
-
-def candidate_for(row: Execution) -> int | None:
-    """The candidate that an execution which is not saved takes, if there is a rollout."""
-    return choose(route_of(row.workflow), row)
+from workflows.routing import Route, Ticket
 
 
 def choose(route: Route | None, row: Execution) -> int | None:
-    """The same for whoever has read the route once for many."""
+    """The candidate that an execution which is not saved takes, if there is a rollout."""
     if route is None:
         return None
     data = reveal(row.input) if route.key and holds_hidden(row.input) else row.input

@@ -26,7 +26,7 @@ from executions.models import Execution, Priority
 from executions.noting import transition_of
 from executions.reads import pending_of
 from executions.rerunning import rerun_execution
-from executions.routing import candidate_for
+from executions.routing import choose
 from executions.runtime import dispatch
 from executions.slots import counts_at_once, insert_with_slot, note_slot, settle_later
 from executions.standing import standing_of
@@ -77,16 +77,17 @@ def start_execution(
     earlier = earlier_of(execution)
     if earlier is not None:
         return Started(earlier, created=False)
-    line, live, has_rollout = standing_of(execution)
+    line, live, route, candidate = standing_of(execution)
     if line.has_holds:
         refuse_start(workflow=workflow, queue=execution.queue)
     if starter is not None:
         execution.started_by_execution_id = starter.pk
         execution.started_by_id, execution.is_test = starter.started_by_id, starter.is_test
-    if version is not None or live is None or has_rollout:
-        candidate = candidate_for(execution) if has_rollout else None
-        live = resolve_version(workflow=workflow, version=version, candidate=candidate)
-    execution.version = live
+    given = choose(route, execution)
+    chosen = live if given is None else candidate
+    if version is not None or chosen is None:
+        chosen = resolve_version(workflow=workflow, version=version, candidate=given)
+    execution.version = chosen
     note_slot(execution, check_input(execution))
     get_in(execution, line)
     return _accept(execution, actor)

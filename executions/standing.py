@@ -10,16 +10,21 @@ from autopilot.common.kept import Kept
 from executions.fairness import LOOK, Line
 from executions.models import Execution
 from workflows.models import Workflow, WorkflowVersion
+from workflows.routing import Route
 from workflows.versioning.states import VersionState
 
+# Without a rollout nothing is joined: its side is empty.
 _STANDING = f"""
 SELECT line.has_holds, line.behind, live.id, live.version,
-       EXISTS (SELECT FROM workflows_rollout
-                WHERE workflow_id = %(workflow)s AND state = 'active')
+       rollout.candidate_id, candidate.version, rollout.percent, rollout.key, rollout.salt
   FROM ({LOOK}) AS line
-  LEFT JOIN (SELECT id, version FROM workflows_workflowversion
-              WHERE workflow_id = %(workflow)s AND state = 'published'
-              ORDER BY major DESC, minor DESC, patch DESC LIMIT 1) AS live ON true
+  LEFT JOIN (SELECT candidate_id, percent, key, salt FROM workflows_rollout
+              WHERE workflow_id = %(workflow)s AND state = 'active') AS rollout ON true
+  LEFT JOIN workflows_workflowversion AS candidate ON candidate.id = rollout.candidate_id
+  LEFT JOIN LATERAL (SELECT id, version FROM workflows_workflowversion
+                      WHERE workflow_id = %(workflow)s AND state = 'published'
+                        AND id IS DISTINCT FROM rollout.candidate_id
+                      ORDER BY major DESC, minor DESC, patch DESC LIMIT 1) AS live ON true
 """  # noqa: S608 - constant
 _KEPT = Kept(
     "start_standing", _STANDING, {"workflow": "bigint", "queue": "text", "priority": "int"}
@@ -27,13 +32,17 @@ _KEPT = Kept(
 
 
 class Standing(NamedTuple):
-    """line: that the execution would get into. highest: the published version, with its number
-    only: what else it has is read when it is asked for; None if nothing is published. It is what a
-    start takes unless `has_rollout`, which says that a rollout has to be asked."""
+    """What a start finds.
+
+    line: that the execution would get into. live: the version that it takes, with its number only:
+    what else it has is read when it is asked for; None if nothing is published. route, candidate:
+    a rollout, which may give it another version.
+    """
 
     line: Line
-    highest: WorkflowVersion | None
-    has_rollout: bool
+    live: WorkflowVersion | None
+    route: Route | None
+    candidate: WorkflowVersion | None
 
 
 def standing_of(row: Execution) -> Standing:
@@ -42,9 +51,13 @@ def standing_of(row: Execution) -> Standing:
     known = {"workflow": row.workflow_id, "queue": row.queue, "priority": row.priority}
     with connection.cursor() as cursor:
         _KEPT.execute(cursor, known)
-        has_holds, behind, pk, number, has_rollout = cursor.fetchone()
-    highest = _version(row.workflow, pk, number) if pk else None
-    return Standing(Line(behind, has_holds), highest, has_rollout)
+        has_holds, behind, pk, number, *rollout = cursor.fetchone()
+    line, live = Line(behind, has_holds), _version(row.workflow, pk, number) if pk else None
+    tried, tried_number, percent, key, salt = rollout
+    if tried is None:
+        return Standing(line, live, None, None)
+    candidate = _version(row.workflow, tried, tried_number)
+    return Standing(line, live, Route.of(tried, percent, key, salt), candidate)
 
 
 def _version(workflow: Workflow, pk: int, number: str) -> WorkflowVersion:

@@ -87,7 +87,7 @@ class WorkflowAdmin(
         for row in versions:
             row.workflow = workflow
             row.approved_by = review_state(row).approved_by  # type: ignore[attr-defined]
-        live = next((row for row in versions if row.state == VersionState.PUBLISHED), None)
+        live = workflow.versions.established().highest_first().first()
         draft = next((row for row in versions if row.state == VersionState.DRAFT), None)
         shown = live or draft
         activity = panels.activity_of(request, [workflow]).get(workflow.pk, panels.Activity())

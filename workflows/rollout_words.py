@@ -102,3 +102,9 @@ def rollback_words(candidate: str, baseline: str, live: int, cap: int) -> str:
         more = "+" if live >= cap else ""
         going_on = f"The {live:,}{more} executions of {candidate} under way go on with it."
     return f"Every start takes {baseline} again. {going_on}"
+
+
+def choice_words(rollout: Rollout) -> str:
+    """`Rollout: 10 % 1.1.0, else 1.0.0`: what a start that names no version takes."""
+    percent, candidate = percent_words(rollout.percent), rollout.candidate.version
+    return f"Rollout: {percent} {candidate}, else {rollout.baseline.version}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from autopilot.common import clock
@@ -43,6 +44,11 @@ class Route:
     key: str
     salt: str
 
+    @classmethod
+    def of(cls, candidate_id: int, percent: Decimal, key: str, salt: str) -> Route:
+        """From the columns of a rollout."""
+        return cls(candidate_id, int(percent * 100), key, salt)
+
     def choose(self, ticket: Ticket) -> int | None:
         """The candidate's primary key if this start takes it, else None."""
         return self.candidate_id if self._takes(ticket) else None
@@ -78,8 +84,7 @@ def route_of(workflow: Workflow) -> Route | None:
     )
     if row is None:
         return None
-    candidate, percent, key, salt = row
-    return Route(candidate, int(percent * 100), key, salt)
+    return Route.of(*row)
 
 
 def refuse_during_rollout(workflow: Workflow, what: str) -> None:

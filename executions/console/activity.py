@@ -13,16 +13,21 @@ from django.urls import reverse
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
 from executions.console.keys import keys_of
+from executions.console.rollout_view import MAY_DECIDE, view_of
 from executions.console.switches import MODE_WORDS, hold_of
 from executions.holding import live_holds
 from executions.models import Execution, Hold
 from workflows.console.panels import Activity, Mark, Panel, Verb
-from workflows.models import Workflow, WorkflowVersion
+from workflows.models import Rollout, Workflow, WorkflowVersion
+from workflows.versioning.rollouts import RolloutState
+from workflows.versioning.states import VersionState
 
 DAY = timedelta(hours=24)
 # The bar of one workflow looks at no more than this many of its newest executions.
 NEWEST = 200
 SHOWN = 10
+# For so long a workflow's page says that its rollout was stopped.
+NEWS = timedelta(days=7)
 # What the pages of `executions.console.switches` ask for.
 MAY_SWITCH = (Permission.MONITORING_VIEW, Permission.LIMITS_MANAGE)
 
@@ -83,6 +88,9 @@ class ExecutionsOfWorkflows:
             name = "resume" if hold else "pause"
             url = reverse(f"admin:executions_hold_{name}_workflow", args=[workflow.pk])
             verbs.append(Verb(name.capitalize(), name, url, is_primary=hold is not None))
+        if live is not None and user.has_perms(MAY_DECIDE) and _has_candidate(workflow, live):
+            url = reverse("admin:workflows_rollout_begin", args=[workflow.pk])
+            verbs.append(Verb("Roll out", "call_split", url, is_primary=False))
         may_start = user.has_perms([Permission.EXECUTION_START, Permission.EXECUTION_VIEW])
         takes_starts = hold is None or hold.mode != Hold.Mode.STARTS
         if live is not None and may_start and takes_starts:
@@ -96,7 +104,11 @@ class ExecutionsOfWorkflows:
         rows = Execution.objects.roots().filter(workflow=workflow).select_related("version")
         latest = rows.defer("input", "output", "variables").order_by("-pk")[:SHOWN]
         context = {"rows": list(latest), "slug": workflow.slug}
-        panels = [*self._notices(request, workflow), Panel("executions/latest.html", context)]
+        panels = [
+            *self._notices(request, workflow),
+            *_rollout(request, workflow),
+            Panel("executions/latest.html", context),
+        ]
         keys = keys_of(workflow)
         if keys.shown:
             panels.append(Panel("executions/keys.html", {"keys": keys}))
@@ -123,3 +135,28 @@ class ExecutionsOfWorkflows:
             for hold in holds
             if hold.workflow_id
         }
+
+
+def _has_candidate(workflow: Workflow, live: WorkflowVersion) -> bool:
+    """Whether there is a version to roll out, and no rollout under way."""
+    if Rollout.objects.active().filter(workflow=workflow).exists():
+        return False
+    others = workflow.versions.exclude(pk=live.pk).exclude(state=VersionState.ARCHIVED)
+    return others.exists()
+
+
+def _rollout(request: HttpRequest, workflow: Workflow) -> Sequence[Panel]:
+    """The rollout that is under way, or that the last one was stopped."""
+    rows = Rollout.objects.filter(workflow=workflow).order_by("-pk")
+    last = rows.select_related("workflow", "candidate", "baseline").first()
+    if last is None:
+        return []
+    if last.is_active:
+        view = view_of(last, may_decide=request.user.has_perms(MAY_DECIDE))
+        return [Panel("rollouts/panel.html", {"view": view})]
+    is_news = last.ended_at is not None and clock.now() - last.ended_at < NEWS
+    if last.state != RolloutState.STOPPED or not is_news:
+        return []
+    decision = last.decisions.order_by("pk").last()
+    context = {"rollout": last, "reason": decision.reason if decision else ""}
+    return [Panel("rollouts/stopped.html", context, is_notice=True)]

@@ -33,9 +33,17 @@ class StartForm(forms.Form):
     start_at = forms.DateTimeField(required=False)
     idempotency_key = forms.CharField(required=False, max_length=200)
 
-    def __init__(self, *args: Any, versions: Sequence[WorkflowVersion], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        versions: Sequence[WorkflowVersion],
+        rollout: str = "",
+        **kwargs: Any,
+    ) -> None:
+        """rollout: what is said of the choice that leaves it to one; empty: there is none."""
         super().__init__(*args, **kwargs)
-        self._choices("version", [(row.version, row.version) for row in versions])
+        named = [(row.version, row.version) for row in versions]
+        self._choices("version", [("", rollout), *named] if rollout else named)
         self._choices("queue", [(name, name) for name in settings.AUTOPILOT_QUEUES])
 
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:

@@ -18,7 +18,10 @@ from executions.console.forms import StartForm
 from executions.console.typing import Typing
 from executions.services import start_execution
 from workflows.console.lines import lines_of
-from workflows.models import Workflow, WorkflowVersion
+from workflows.models import Rollout, Workflow, WorkflowVersion
+from workflows.rollout_words import choice_words
+from workflows.rollouts import active_rollout
+from workflows.versioning.states import VersionState
 
 MAX_VERSIONS = 50
 
@@ -40,10 +43,19 @@ class StartPage(Base):
         if not versions:
             messages.error(request, "Nothing can be started: no version is published.")
             return HttpResponseRedirect(back)
-        live = next((row for row in versions if row.state == "published"), versions[0])
-        chosen = _named(request.GET.get("version"), versions) or live
-        chosen = _named(request.POST.get("version"), versions) or chosen
-        form = StartForm(request.POST or None, versions=versions, initial=forms.initial(chosen))
+        rollout = active_rollout(workflow)
+        live = _live(versions, rollout)
+        asked = _named(request.GET.get("version"), versions)
+        chosen = _named(request.POST.get("version"), versions) or asked or live
+        initial = forms.initial(chosen)
+        if rollout is not None and asked is None:
+            initial["version"] = ""
+        form = StartForm(
+            request.POST or None,
+            versions=versions,
+            rollout=choice_words(rollout) if rollout else "",
+            initial=initial,
+        )
         typing = _typing(request.POST, form, chosen, versions)
         refused: DomainError | None = None
         if request.method == "POST" and "to" in request.POST:
@@ -91,6 +103,7 @@ class StartPage(Base):
             ],
             workflow=workflow,
             chosen=chosen,
+            leaves_it=form["version"].value() == "",
             form=form,
             errors=errors,
             typing=typing,
@@ -100,6 +113,13 @@ class StartPage(Base):
             schema=chosen.definition.get("input_schema"),
             back=back,
         )
+
+
+def _live(versions: list[WorkflowVersion], rollout: Rollout | None) -> WorkflowVersion:
+    """What starts take that name no version, but for those of a rollout."""
+    published = (row for row in versions if row.state == VersionState.PUBLISHED)
+    candidate = rollout.candidate_id if rollout else None
+    return next((row for row in published if row.pk != candidate), versions[0])
 
 
 def _named(number: str | None, versions: list[WorkflowVersion]) -> WorkflowVersion | None:

@@ -15,7 +15,7 @@ from executions.models import Execution
 from executions.services import rerun_execution, start_execution
 from tests.engine import NOOP, SYSTEM, drain, published, reread, run, started
 from tests.rollouts import FAIL, key_for, rolling, two_versions
-from workflows.models import Rollout
+from workflows.models import Rollout, Workflow
 from workflows.rollouts import (
     RolloutTerms,
     promote_rollout,
@@ -106,12 +106,19 @@ def test_starts_at_once_go_each_its_own_way_and_ask_for_the_rollout_once() -> No
     assert (one.execution.version.version, two.execution.version.version) == ("1.0.0", "1.1.0")
 
 
-def test_without_a_rollout_a_start_asks_one_question() -> None:
-    workflow = two_versions()
-    started(workflow)
+def statements_of_a_start(workflow: Workflow, key: str) -> int:
+    started(workflow, correlation_id=key)  # reads the definition, prepares the statements
     with CaptureQueriesContext(connection) as queries:
-        started(workflow)
-    assert [each["sql"].split()[0] for each in queries] == ["SELECT", "WITH"]
+        started(workflow, correlation_id=key)
+    return len(queries)
+
+
+def test_a_start_asks_one_question_and_writes_once_with_a_rollout_and_without() -> None:
+    workflow = two_versions()
+    assert statements_of_a_start(workflow, "a") == 2
+    rollout = start_rollout(workflow=workflow, actor=SYSTEM, terms=RolloutTerms(percent=50))
+    keys = [key_for(rollout, taken=taken) for taken in (True, False)]
+    assert [statements_of_a_start(workflow, key) for key in keys] == [2, 2]
 
 
 def call(**config: Any) -> dict[str, Any]:

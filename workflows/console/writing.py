@@ -150,7 +150,7 @@ def _guard(
     actor: Actor, document: Mapping[str, Any], workflow: Workflow | None, number: str
 ) -> dict[str, Any] | None:
     """The number that this document needs after the live version, and why."""
-    live = workflow.versions.published().highest_first().first() if workflow else None
+    live = workflow.versions.established().highest_first().first() if workflow else None
     if live is None:
         return None
     judgement = comparison.judge_document(actor=actor, against=live, document=document)
