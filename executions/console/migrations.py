@@ -128,7 +128,8 @@ class MigrationAdmin(PageAdmin):
         row = self._workflow(actor, workflow)
         data = request.POST if request.method == "POST" else request.GET
         versions = list(row.versions.exclude(state=VersionState.DRAFT)[:MAX_VERSIONS])
-        source, target = _ends(versions, data, actor)
+        live = reads.live_by_version(row)
+        source, target = _ends(versions, data, live)
         refused: DomainError | None = None
         plan: MigrationPlan | None = None
         look: reads.DryRun | None = None
@@ -154,7 +155,7 @@ class MigrationAdmin(PageAdmin):
             title="Move executions",
             crumbs=_way_to(row),
             workflow=row,
-            versions=versions,
+            versions=[(each, live.get(each.pk, 0)) for each in versions],
             targets=[each for each in versions if each.state != VersionState.ARCHIVED],
             source=source,
             target=target,
@@ -268,16 +269,16 @@ def _way_to(workflow: Workflow) -> list[Crumb]:
 
 
 def _ends(
-    versions: Sequence[WorkflowVersion], data: QueryDict, actor: Actor
+    versions: Sequence[WorkflowVersion], data: QueryDict, live: Mapping[int, int]
 ) -> tuple[WorkflowVersion | None, WorkflowVersion | None]:
     """The two that were chosen; else the newest that can be moved to, and the one before it."""
     by_number = {each.version: each for each in versions}
-    live = [each for each in versions if each.state == VersionState.PUBLISHED] or versions
-    target = by_number.get(data.get("to", "")) or (live[0] if live else None)
+    usable = [each for each in versions if each.state == VersionState.PUBLISHED] or versions
+    target = by_number.get(data.get("to", "")) or (usable[0] if usable else None)
     source = by_number.get(data.get("from", ""))
     if source is None and target is not None:
         older = [each for each in versions if each.number < target.number]
-        busy = [each for each in older if sum(reads.standing(each).values())]
+        busy = [each for each in versions if live.get(each.pk) and each.pk != target.pk]
         source = next(iter([*busy, *older]), None)
     return source, target
 

@@ -16,10 +16,10 @@ from autopilot.common.words import count_words, plural
 from executions.engine.states import ACTIVE
 from executions.migrating.examining import NOT_AT_REST, Hindrance, examine
 from executions.migrating.routes import Route
-from executions.migrating.selecting import Chosen
+from executions.migrating.selecting import HEADS, Chosen
 from executions.migrating.trees import read_trees
 from executions.models import Execution, Migration, MigrationItem
-from workflows.models import WorkflowVersion
+from workflows.models import Workflow, WorkflowVersion
 
 # A dry run looks at so many one by one; beyond that it says that there are more.
 MAX_LOOKED_AT = 1_000
@@ -138,6 +138,14 @@ def standing(version: WorkflowVersion) -> dict[str, int]:
     return dict(counted)
 
 
+def live_by_version(workflow: Workflow) -> dict[int, int]:
+    """By the version's id, how many executions are under way; those with none are left out."""
+    rows = Execution.objects.filter(
+        workflow=workflow, state__in=[each.value for each in ACTIVE], kind__in=HEADS
+    )
+    return dict(rows.order_by().values_list("version_id").annotate(count=Count("pk")))
+
+
 def counts_of(migration: Migration) -> dict[str, int]:
     """How many items are in each state; those that none is in are there with 0."""
     return counts_for([migration])[migration.pk]
@@ -211,6 +219,7 @@ __all__ = [
     "dry_run",
     "groups_of",
     "has_open",
+    "live_by_version",
     "moves_of",
     "sentence_of",
     "standing",

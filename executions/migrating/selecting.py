@@ -14,7 +14,7 @@ from executions.models import Execution, Kind
 from executions.querysets import ExecutionQuerySet
 
 MAX_ITEMS = 100_000
-_HEADS = (Kind.ROOT.value, Kind.CHILD.value)
+HEADS = (Kind.ROOT.value, Kind.CHILD.value)
 _ACTIVE = [state.value for state in ACTIVE]
 
 
@@ -40,9 +40,7 @@ class Chosen:
 
     def matching(self, route: Route) -> ExecutionQuerySet:
         """Executions of the version, without their items and branches."""
-        rows = self.rows.filter(
-            workflow=route.workflow_id, version=route.source_id, kind__in=_HEADS
-        )
+        rows = self.rows.filter(workflow=route.workflow_id, version=route.source_id, kind__in=HEADS)
         return rows if self.says_state else rows.filter(state__in=_ACTIVE)
 
     def ids_for(self, route: Route) -> list[int]:

@@ -501,3 +501,56 @@ def test_a_child_workflow_stays_when_its_parent_moves_and_moves_within_its_range
     drain()
     drain()
     assert reread(execution).state == "completed"
+
+
+def test_what_failed_in_a_map_goes_on_by_the_corrected_version_and_nothing_else_runs_again() -> (
+    None
+):
+    def steps(each: str, call: str, output: Any) -> list[dict[str, Any]]:
+        inner = [transform("seen", "{{ n }}"), transform(call, output)]
+        config = {"items": "input.all", "as": "n", "steps": inner}
+        return [{"id": each, "type": "map", "config": config}]
+
+    workflow = published(steps("each", "invert", "{{ 100 // steps.seen.output }}"))
+    execution = run(workflow, {"all": [5, 0, 4]})
+    parts = Execution.objects.filter(parent=execution).order_by("item_index")
+    states = [row.state for row in parts]
+    assert (execution.state, states) == ("failed", ["completed", "failed", "completed"])
+    guarded = "{{ 100 // steps.seen.output if steps.seen.output else 0 }}"
+    next_version(workflow, steps("numbers", "ratio", guarded))
+    mapping = {"each": "numbers", "invert": "ratio"}
+    migration = moved(workflow, mapping, ids=[execution.pk])
+    assert item_of(migration, execution).message == ""
+    assert [(row.version.version, row.parent_step) for row in parts.all()] == [
+        ("1.0.0", "numbers"),
+        ("1.1.0", "numbers"),
+        ("1.0.0", "numbers"),
+    ]
+    retry_execution(execution=execution, actor=SYSTEM)
+    drain()
+    drain()
+    done = reread(execution)
+    assert (done.state, done.output) == ("completed", [20, 0, 25])
+    assert [names_of(row)[-1][0] for row in parts.all()] == ["invert", "ratio", "invert"]
+    assert parts.count() == 3
+
+
+def test_a_promise_is_kept_with_the_rules_that_its_step_has_now() -> None:
+    def steps(book: str, attempts: int) -> list[dict[str, Any]]:
+        compensate = {
+            "action": "probe.raise",
+            "with": {"how": "action"},
+            "retry": {"max_attempts": attempts, "initial_interval": 0.01},
+        }
+        return [{**NOOP, "id": book, "compensate": compensate}, signal()]
+
+    workflow = published(steps("book", 1))
+    execution = run(workflow)
+    next_version(workflow, steps("reserve", 3))
+    moved(workflow, {"book": "reserve"})
+    cancel_execution(execution=execution, actor=SYSTEM, compensate=True)
+    drain()
+    done = reread(execution)
+    assert (done.state, done.reason) == ("cancelled", "compensation_failed")
+    undoing = StepExecution.objects.filter(execution=execution, type="compensation")
+    assert undoing.count() == 3
