@@ -102,7 +102,8 @@ class Watch:
 
     def error(self, *, runs_on: bool) -> ErrorInfo:
         """runs_on: the call could not be stopped and must not be repeated beside itself."""
-        if self._loop.time() < self._end:
+        # The loop calls what is due a hair too early.
+        if self._silence is not None and self._loop.time() < self._end:
             message = f"The action gave no heartbeat for {self._silence:g} seconds."
         else:
             message = f"The action did not end within {self._seconds:g} seconds."
