@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import Error, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
@@ -43,6 +43,8 @@ MAX_TRIES = 6
 PAUSE_SECONDS = 1.0
 
 _State = MigrationItem.State
+# The database was busy or went away; anything else is about what was written.
+AWAY = (OperationalError, InterfaceError)
 
 
 @dataclass(slots=True)
@@ -279,14 +281,13 @@ def advance_safely(migration_id: int) -> Done | None:
     """The next batch; an execution that can't even be looked at is refused and stops no other."""
     try:
         return advance(migration_id)
-    except Error:
-        # The database was busy or went away: the batch is done again.
+    except AWAY:
         raise
     except Exception:
         log.exception("migrating.batch_failed", migration=migration_id)
     try:
         return advance(migration_id, limit=1)
-    except Error:
+    except AWAY:
         raise
     except Exception as error:
         log.exception("migrating.item_failed", migration=migration_id)

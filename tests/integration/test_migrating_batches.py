@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection
 
 from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import Role
@@ -184,7 +184,7 @@ def test_one_that_can_not_be_looked_at_stops_no_other(monkeypatch: pytest.Monkey
 
     def stumble(tree: Any, *rest: Any) -> Any:
         if tree.head_id == found[0].pk:
-            raise RuntimeError("a defect")
+            raise DataError("a defect")
         return examine(tree, *rest)
 
     monkeypatch.setattr(batches, "examine", stumble)
