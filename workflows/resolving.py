@@ -83,14 +83,7 @@ def version_in_range(
 def _highest(rows: WorkflowVersionQuerySet, range: Range | None) -> WorkflowVersion | None:
     if range is None:
         return rows.highest_first().first()
-    pk = next((pk for number, pk in _numbers(rows) if number in range), None)
-    return rows.get(pk=pk) if pk is not None else None
-
-
-def _numbers(rows: WorkflowVersionQuerySet) -> list[tuple[Version, int]]:
-    """Each number with its row's key, the highest first."""
-    found = rows.highest_first().values_list("pk", "major", "minor", "patch")
-    return [(Version(*row[1:]), row[0]) for row in found]
+    return next((row for row in rows.highest_first() if row.number in range), None)
 
 
 def _named(workflow: Workflow, number: Version) -> WorkflowVersion:
@@ -121,7 +114,8 @@ def _nothing_published(workflow: Workflow) -> Conflict:
 
 
 def _unsatisfied(workflow: Workflow, wanted: Range) -> Conflict | RangeUnsatisfied:
-    numbers = [str(number) for number, _ in _numbers(workflow.versions.published())]
+    published = workflow.versions.published().highest_first()
+    numbers = list(published.values_list("version", flat=True))
     if not numbers:
         return _nothing_published(workflow)
     there = ", ".join(numbers[:_SHOWN])
