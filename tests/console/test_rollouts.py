@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from autopilot.accounts.roles import Role
-from executions.bulk import start_many
+from executions.bulk_start import start_many
 from tests.console.conftest import Visit
 from tests.engine import SYSTEM, drain
 from tests.rollouts import two_versions
