@@ -133,7 +133,7 @@ _TAKE = """
 UPDATE executions_execution e
    SET owner_id = me.id, epoch = e.epoch + 1, claims = e.claims + 1
   FROM me
- WHERE e.id IN ({source})
+ WHERE e.id {source}
 """
 
 _ME = "WITH me AS (SELECT id FROM executions_worker WHERE id = %(worker)s FOR KEY SHARE)"
@@ -147,7 +147,7 @@ def _claim(only: str = "") -> str:
         taken = "".join(f" - (SELECT count(*) FROM {each})" for each in PROBES[:index])  # noqa: S608 - constant
         parts.append(_PROBE.format(name=name, taken=taken, only=only))
     source = " UNION ALL ".join(f"SELECT id FROM {name}" for name in PROBES)  # noqa: S608 - constant
-    return f"{_ME},{','.join(parts)}{_TAKE.format(source=source)}{_RETURNING}"
+    return f"{_ME},{','.join(parts)}{_TAKE.format(source=f'IN ({source})')}{_RETURNING}"
 
 
 CLAIM = _claim()
@@ -162,7 +162,7 @@ said AS (
      WHERE id = %(id)s AND owner_id IS NULL AND queue = %(queue)s AND runnable_at <= now()
        AND claims < %(suspect)s
        FOR NO KEY UPDATE SKIP LOCKED)
-{_TAKE.format(source="SELECT id FROM said")}{_RETURNING}"""  # noqa: S608 - constant
+{_TAKE.format(source="= (SELECT id FROM said)")}{_RETURNING}"""  # noqa: S608 - constant
 
 # One that was claimed several times without getting anywhere, to be run alone.
 CLAIM_SUSPECT = f"""{_ME},
@@ -172,7 +172,7 @@ suspects AS (
        AND claims >= %(suspect)s AND workflow_id <> ALL(%(held)s::bigint[])
      ORDER BY runnable_at LIMIT 1
        FOR NO KEY UPDATE SKIP LOCKED)
-{_TAKE.format(source="SELECT id FROM suspects")}{_RETURNING}"""  # noqa: S608 - constant
+{_TAKE.format(source="IN (SELECT id FROM suspects)")}{_RETURNING}"""  # noqa: S608 - constant
 
 # The latest result of every step, for executions that were under way already, and the one before
 # it that it completed with, if it has not completed since. The latest of a step comes first.
