@@ -9,6 +9,7 @@ from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
 from autopilot import embedded, env
+from autopilot.common.memory import keep_what_is_loaded
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "autopilot.settings")
 if env.uses_embedded():
@@ -17,3 +18,4 @@ if env.uses_embedded():
 application = get_wsgi_application()
 # All pages are imported before the first request comes, which would have to wait for that.
 get_resolver().url_patterns  # noqa: B018 - looked up for what that imports
+keep_what_is_loaded()
