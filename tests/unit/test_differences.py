@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from workflows.console.aligning import aligned
 from workflows.console.differences import Piece, cards_of, marks_of, summary, text_rows
 from workflows.console.ghosts import compared_drawing
 from workflows.versioning.diff import compare
@@ -112,3 +114,43 @@ def test_both_texts_stand_side_by_side() -> None:
     ]
     assert (rows[4].old_line, rows[4].new_line, rows[4].new) == (11, 11, "new")
     assert text_rows("x\n" * 30_001, "x\n" * 30_001) is None
+
+
+def test_texts_made_to_be_slow_are_compared_as_fast_as_others() -> None:
+    old = [f"k{number}: 1" for number in range(20_000)]
+    new = [line for at, each in enumerate(old) for line in (each, f"y{at}: 2")]
+    began = time.process_time()
+    rows = text_rows("\n".join(old), "\n".join(new)) or []
+    # The standard library's matcher alone takes minutes for these.
+    assert time.process_time() - began < 5
+    assert [(row.kind, row.new) for row in rows[:3]] == [
+        ("same", "k0: 1"),
+        ("changed", "y0: 2"),
+        ("same", "k1: 1"),
+    ]
+    assert len(rows) == 40_000
+    # Nothing in them occurs once: what is between is changed, whatever it says.
+    odd, even = "a\nb\n" * 10_000, "b\na\na\n" * 7_000
+    assert {row.kind for row in text_rows(odd, f"{even}c") or []} == {"changed"}
+
+
+def test_what_stayed_is_found_between_what_occurs_once() -> None:
+    old, new = list("axbxcxd"), list("xaxcxbxd")
+    pairs = aligned(old, new)
+    assert [old[at] for at, _ in pairs] == [new[at] for _, at in pairs]
+    assert "".join(old[at] for at, _ in pairs) in {"axbxd", "axcxd"}
+    assert aligned([], new) == aligned(old, []) == []
+
+
+def test_a_long_text_shows_its_changes_inside() -> None:
+    before = document(step("look", name="The order is older than thirty days."))
+    after = document(step("look", name="The order is older than sixty days, sorry."))
+    (card,) = cards_of(compare(before, after), before, after)
+    assert card.fields[0].pieces == (
+        Piece("same", "The order is older than "),
+        Piece("gone", "thirty"),
+        Piece("new", "sixty"),
+        Piece("same", " days"),
+        Piece("new", ", sorry"),
+        Piece("same", "."),
+    )

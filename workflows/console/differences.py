@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 from typing import Any
 
 from autopilot.common.json_html import pretty
 from autopilot.common.words import plural
 from workflows.comparison import Comparison
+from workflows.console.aligning import aligned
 from workflows.versioning.contract import Bump
 from workflows.versioning.diff import Change, ChangeKind, FieldChange
 
 MAX_SHOWN = 4_000
-MAX_TOKENS = 2_000
 MAX_LINES = 60_000
 CONTEXT = 3
 # Shorter texts are read faster side by side than with the changes inside them.
@@ -150,29 +149,30 @@ def text_rows(old: str, new: str) -> list[Row] | None:
     if len(before) + len(after) > MAX_LINES:
         return None
     rows: list[Row] = []
-    end = 0
-    for group in SequenceMatcher(None, before, after).get_grouped_opcodes(CONTEXT):
-        if group[0][1] > end:
-            rows.append(Row("skipped", new=plural(group[0][1] - end, "line")))
-        for tag, i1, i2, j1, j2 in group:
-            rows += _text_rows(tag, before, after, (i1, i2), (j1, j2))
-        end = group[-1][2]
-    if rows and end < len(before):
-        rows.append(Row("skipped", new=plural(len(before) - end, "line")))
-    return rows
+    i = j = 0
+    for at, other in aligned(before, after):
+        rows += _changed_rows(before[i:at], after[j:other], i, j)
+        rows.append(Row("same", at + 1, before[at], other + 1, after[other]))
+        i, j = at + 1, other + 1
+    return _shortened([*rows, *_changed_rows(before[i:], after[j:], i, j)])
 
 
-def _text_rows(
-    tag: str, before: list[str], after: list[str], of: tuple[int, int], to: tuple[int, int]
-) -> Iterator[Row]:
-    if tag == "equal":
-        for at, other in zip(range(*of), range(*to), strict=True):
-            yield Row("same", at + 1, before[at], other + 1, after[other])
-        return
-    for one, two in zip_longest(range(*of), range(*to)):
-        was = (one + 1, before[one]) if one is not None else (0, "")
-        now = (two + 1, after[two]) if two is not None else (0, "")
+def _changed_rows(before: list[str], after: list[str], i: int, j: int) -> Iterator[Row]:
+    for at, (old, new) in enumerate(zip_longest(before, after), start=1):
+        was = (i + at, old) if old is not None else (0, "")
+        now = (j + at, new) if new is not None else (0, "")
         yield Row("changed", *was, *now)
+
+
+def _shortened(rows: Sequence[Row]) -> list[Row]:
+    """Without what is alike, but for a few lines around each change."""
+    changed = [at for at, row in enumerate(rows) if row.kind == "changed"]
+    near = {at for each in changed for at in range(each - CONTEXT, each + CONTEXT + 1)}
+    shown: list[Row] = []
+    for is_near, group in groupby(enumerate(rows), key=lambda each: each[0] in near):
+        together = [row for _, row in group]
+        shown += together if is_near else [Row("skipped", new=plural(len(together), "line"))]
+    return shown if changed else []
 
 
 def _about(change: Change) -> tuple[bool, str]:
@@ -250,19 +250,18 @@ def _is_long(before: str, after: str) -> bool:
 def _pieces(before: str, after: str) -> Iterator[Piece]:
     """The text with what is gone and what is new in it; nothing if hardly a word stayed."""
     one, two = _TOKEN.findall(before), _TOKEN.findall(after)
-    if max(len(one), len(two)) > MAX_TOKENS:
+    pairs = aligned(one, two)
+    if len(pairs) < 0.2 * (len(one) + len(two)):
         return
-    matcher = SequenceMatcher(None, one, two, autojunk=False)
-    if matcher.ratio() < 0.4:
-        return
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        if tag == "equal":
-            yield Piece("same", "".join(one[i1:i2]))
-            continue
-        if i1 < i2:
-            yield Piece("gone", "".join(one[i1:i2]))
-        if j1 < j2:
-            yield Piece("new", "".join(two[j1:j2]))
+    i = j = 0
+    said: list[Piece] = []
+    for at, other in [*pairs, (len(one), len(two))]:
+        said.append(Piece("gone", "".join(one[i:at])))
+        said.append(Piece("new", "".join(two[j:other])))
+        said.append(Piece("same", "".join(one[at : at + 1])))
+        i, j = at + 1, other + 1
+    for kind, group in groupby((each for each in said if each.text), key=lambda each: each.kind):
+        yield Piece(kind, "".join(each.text for each in group))
 
 
 def _value(value: Any) -> str:
