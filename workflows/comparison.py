@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autopilot.accounts.actors import Actor
@@ -12,7 +12,7 @@ from autopilot.common.errors import NotFound
 from autopilot.common.problems import Problem
 from workflows import documents
 from workflows.models import Workflow, WorkflowVersion
-from workflows.numbering import FIRST_VERSION, frozen_numbers, lowest_honest
+from workflows.numbering import FIRST_VERSION, frozen_numbers, is_free, lowest_honest
 from workflows.versioning.contract import Bump, Reason
 from workflows.versioning.diff import Change, compare
 from workflows.versioning.guard import Judgement, judge
@@ -83,8 +83,27 @@ def judge_next(*, actor: Actor, workflow: Workflow, document: object) -> Compari
     """
     actor.require(Permission.WORKFLOW_VIEW)
     parts = documents.read(document, slug=workflow.slug)
-    new = WorkflowVersion(workflow=workflow, definition=parts.definition)
-    return judge_at(new, parts.version)
+    return _judge_content(workflow, parts.definition, parts.version)
+
+
+def judge_document(
+    *, actor: Actor, workflow: Workflow, document: Mapping[str, Any], number: Version | None
+) -> Comparison:
+    """The same of a document that is valid already, under `number` where that may be taken.
+
+    A number that may not follow what is published is not enough, whatever the document changes.
+    """
+    actor.require(Permission.WORKFLOW_VIEW)
+    content = documents.content_of(document)
+    if number is None or is_free(workflow, number):
+        return _judge_content(workflow, content, number)
+    return replace(_judge_content(workflow, content, None), number=number, enough=False)
+
+
+def _judge_content(
+    workflow: Workflow, content: dict[str, Any], number: Version | None
+) -> Comparison:
+    return judge_at(WorkflowVersion(workflow=workflow, definition=content), number)
 
 
 def judge_at(version: WorkflowVersion, number: Version | None) -> Comparison:
@@ -134,14 +153,6 @@ def document_differences(
     parts = documents.read(document, slug=old.workflow.slug)
     number = str(parts.version) if parts.version else None
     return number, compare(old.definition, parts.definition)
-
-
-def judge_document(
-    *, actor: Actor, against: WorkflowVersion, document: Mapping[str, Any]
-) -> Judgement:
-    """What a valid document that is not saved means for those who rely on `against`."""
-    actor.require(Permission.WORKFLOW_VIEW)
-    return judge(against.definition, documents.content_of(document))
 
 
 def version_named(workflow: Workflow, number: str, *, path: str) -> WorkflowVersion:

@@ -45,6 +45,12 @@ def require_free(workflow: Workflow, number: Version) -> None:
     raise Conflict(message, details=[Problem("$.version", "version.too_low", message)])
 
 
+def is_free(workflow: Workflow, number: Version) -> bool:
+    """Whether `number` may follow what is published; `require_free` says why not."""
+    ahead = above_which(frozen_numbers(workflow), number)
+    return ahead is None or number > ahead
+
+
 def above_which(numbers: Collection[Version], number: Version) -> Version | None:
     """The published number that `number` has to be above: the top of its line, or of all."""
     return _top(numbers, number.major) or max(numbers, default=None)

@@ -98,6 +98,30 @@ def test_the_guard_judges_what_is_written(designer: Client, draft: WorkflowVersi
     assert (guard["enough"], guard["reasons"][0]["path"]) == (False, "$.input_schema.required")
 
 
+def test_the_guard_says_while_writing_what_publishing_will_say(
+    designer: Client, draft: WorkflowVersion
+) -> None:
+    workflow = draft.workflow
+    services.publish_version(actor=SYSTEM, version=draft)
+    services.deprecate_version(actor=SYSTEM, version=draft)
+    # 1.0.0 is live again, and 1.1.0 taken: the next texts are 1.1.1.
+    text = {**FIRST, "description": "Takes orders."}
+
+    def guard(**more: Any) -> tuple[str, str, str, bool]:
+        body = json.dumps({**text, **more})
+        found = asked(designer, "check", text=body, workflow=workflow.pk).json()["guard"]
+        return found["own"], found["against"], found["suggested"], found["enough"]
+
+    assert guard() == ("", "1.1.0", "1.1.1", True)
+    assert guard(version="1.0.1") == ("1.0.1", "1.1.0", "1.1.1", False)
+    document = {**FIRST, "version": "2.0.0"}
+    major = services.create_version(actor=SYSTEM, workflow=workflow, document=document)
+    services.publish_version(actor=SYSTEM, version=major)
+    # An older line goes on for those who start it, whatever is live.
+    assert guard(version="1.1.1") == ("1.1.1", "1.1.0", "1.1.1", True)
+    assert guard(version="2.0.0")[1:] == ("2.0.0", "2.0.1", False)
+
+
 def test_converting_keeps_the_document(designer: Client) -> None:
     text = json.dumps(FIRST)
     as_yaml = asked(designer, "convert", text=text, to="yaml").json()["text"]
@@ -114,6 +138,12 @@ def test_converting_keeps_the_document(designer: Client) -> None:
 def test_questions_that_make_no_sense(designer: Client, body: bytes) -> None:
     response = designer.post(f"{BASE}editor/check/", body, "application/json")
     assert response.status_code in (400, 404)
+
+
+def test_a_number_that_is_none_is_refused(designer: Client, draft: WorkflowVersion) -> None:
+    body = {"text": json.dumps(FIRST), "workflow": draft.workflow_id, "number": "1.2"}
+    refused = asked(designer, "check", **body)
+    assert (refused.status_code, refused.json()["problems"][0]["path"]) == (400, "$.number")
 
 
 def test_only_who_may_edit_asks(client: Client) -> None:

@@ -24,8 +24,8 @@ from workflows.definition.text import (
     read_text,
     write_yaml,
 )
+from workflows.documents import parse_number
 from workflows.models import Workflow
-from workflows.versioning import semver
 
 LANGUAGES = ("json", "yaml")
 SHOWN_REASONS = 12
@@ -149,19 +149,25 @@ def _fields_of(schema: object, depth: int) -> dict[str, Any]:
 def _guard(
     actor: Actor, document: Mapping[str, Any], workflow: Workflow | None, number: str
 ) -> dict[str, Any] | None:
-    """The number that this document needs after the live version, and why."""
-    live = workflow.versions.established().highest_first().first() if workflow else None
-    if live is None:
+    """What publishing this document would be told, and why; None where nothing stands before it."""
+    if workflow is None:
         return None
-    judgement = comparison.judge_document(actor=actor, against=live, document=document)
-    suggested = judgement.number(live.number)
-    own = str(document.get("version") or number)
+    own = document.get("version") or number or None
+    found = comparison.judge_document(
+        actor=actor,
+        workflow=workflow,
+        document=document,
+        number=parse_number(own, path="$.number") if own is not None else None,
+    )
+    if found.against is None:
+        return None
+    judgement = found.judgement
     return {
-        "against": live.version,
-        "own": own,
-        "suggested": str(suggested),
+        "against": found.against.version,
+        "own": str(found.number or ""),
+        "suggested": str(found.suggested),
         "bump": judgement.bump.word,
-        "enough": not own or semver.parse(own) >= suggested,
+        "enough": found.enough,
         "reasons": [each.as_dict() for each in judgement.reasons[:SHOWN_REASONS]],
         "more": judgement.more + max(0, len(judgement.reasons) - SHOWN_REASONS),
     }
