@@ -25,6 +25,12 @@ FIRST: dict[str, Any] = {
     "input_schema": LOOSE,
     "steps": [NOOP],
 }
+YAML = """\
+name: Orders
+input_schema: false
+steps:
+  - {id: note, type: action, config: {action: noop}}
+"""
 STRICTER = {**FIRST, "input_schema": {**LOOSE, "required": ["id"]}}
 
 
@@ -114,6 +120,10 @@ def test_a_number_for_what_is_not_saved(designer: APIClient, workflow: Workflow)
     assert (body["version"], body["against"], body["suggested"]) == (None, "1.0.0", "2.0.0")
     named = designer.post(f"{AT}suggest/", {**STRICTER, "version": "1.0.1"}, format="json").json()
     assert (named["version"], named["enough"]) == ("1.0.1", False)
+    as_yaml = designer.post(f"{AT}suggest/", YAML, content_type="application/yaml").json()
+    assert as_yaml["suggested"] == "2.0.0"
+    nothing = designer.post(f"{AT}suggest/")
+    assert refusal(nothing) == (409, "conflict", [])
     broken = designer.post(f"{AT}suggest/", {**STRICTER, "steps": []}, format="json")
     assert refusal(broken)[2] == ["$.steps"]
     assert WorkflowVersion.objects.count() == 1

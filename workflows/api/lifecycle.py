@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from autopilot.accounts.roles import Permission
-from autopilot.common.errors import Invalid
+from autopilot.common.errors import Conflict, Invalid
 from autopilot.common.problems import Problem
 from workflows import comparison, services
 from workflows.api.lifecycle_bodies import (
@@ -170,6 +170,7 @@ class VersionLifeViewSet(VersionViewSet):
 class WorkflowRulesViewSet(WorkflowViewSet):
     """How a workflow's versions come about."""
 
+    definition_actions = frozenset({"suggest"})
     required_permissions: ClassVar[dict[str, str]] = {
         "suggest": Permission.WORKFLOW_VIEW,
         "require_review": Permission.WORKFLOW_REQUIRE_REVIEW,
@@ -179,7 +180,7 @@ class WorkflowRulesViewSet(WorkflowViewSet):
         operation_id="workflows_suggest",
         summary="The lowest honest number for a definition",
         request=DefinitionSerializer,
-        responses={200: CompatibilitySerializer},
+        responses={200: CompatibilitySerializer, 409: CONFLICT},
     )
     def suggest(self, request: Request, slug: str) -> Response:
         """The body is the definition of what could be the next version; nothing is saved.
@@ -188,7 +189,12 @@ class WorkflowRulesViewSet(WorkflowViewSet):
         """
         workflow = self.get_object()
         draft = workflow.versions.filter(version=workflow.draft_version).first()
-        if not request.data and draft is not None:
+        if not request.data:
+            if draft is None:
+                raise Conflict(
+                    f"The workflow {workflow.slug} has no draft: send the definition that the "
+                    "number is for."
+                )
             found = comparison.judge_version(actor=self.actor, version=draft)
         else:
             found = comparison.judge_next(
