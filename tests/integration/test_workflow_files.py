@@ -294,6 +294,30 @@ def test_what_has_changed_since_it_was_shown_is_looked_at_anew(orders: Workflow)
     assert facts()[-1] == ("orders", "1.1.0", "draft")
 
 
+def test_what_was_shown_is_all_that_a_file_says(orders: Workflow) -> None:
+    says = {**STRICTER, "version": "2.0.0", "changelog": "Takes only whole orders."}
+    own = {**says, "workflow": {"labels": {"team": "shop"}}}
+    shown = import_files(actor=SYSTEM, files=named({"orders": own}), publish=True, dry_run=True)
+    for other in ({"changelog": "Nothing new."}, {"workflow": {"labels": {"team": "other"}}}):
+        files = named({"orders": {**own, **other}})
+        with pytest.raises(FilesOutdated):
+            import_files(actor=SYSTEM, files=files, publish=True, expected=shown.fingerprint)
+    assert facts() == [("orders", "1.0.0", "published")]
+    # In other words it says the same.
+    json_file = {"orders.json": json.dumps(own)}
+    shown = import_files(actor=SYSTEM, files=json_file, publish=True, dry_run=True)
+    spaced = {"orders.json": json.dumps(own, indent=2)}
+    import_files(actor=SYSTEM, files=spaced, publish=True, expected=shown.fingerprint)
+    assert facts()[-1] == ("orders", "2.0.0", "published")
+
+
+@pytest.mark.parametrize("slug", ["[orders]", "{a: 1}", "5"])
+def test_a_slug_that_is_no_text_is_refused(slug: str) -> None:
+    files = {"orders.yaml": TEXT.replace("slug: orders", f"slug: {slug}")}
+    assert refusal(files) == [('$.files["orders.yaml"].slug', "field.type")]
+    assert facts() == []
+
+
 def test_permissions_hold(orders: Workflow) -> None:
     files = named({"orders": {**STRICTER, "version": "2.0.0"}})
     with pytest.raises(PermissionDenied):
@@ -433,6 +457,16 @@ def test_a_link_is_not_written_through(orders: Workflow, tmp_path: Path, capsys:
     assert [path.name for path in folder.iterdir()] == ["orders.yaml"]
 
 
+def test_a_folder_in_the_place_of_a_file_leaves_all_as_it_was(
+    orders: Workflow, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "orders.yaml").mkdir()
+    VersionFactory.create(document={**ORDERS, "slug": "a", "name": "A"})
+    code, said = refused(capsys, "export_workflows", tmp_path)
+    assert (code, said) == (2, f"{tmp_path}/orders.yaml is no file: nothing is written.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.yaml"]
+
+
 # The console
 
 IMPORT = "/admin/workflows/workflow/import/"
@@ -459,6 +493,10 @@ def test_files_are_looked_at_and_then_imported_on_a_page(orders: Workflow) -> No
     stale = designer.post(IMPORT, {**form, "expected": "0"})
     assert (stale.status_code, len(facts())) == (400, 1)
     assert "have changed since the difference was shown" in stale.content.decode()
+    for broken in ("[" * 100_000, '{"orders.yaml": "name: \\ud800"}', "[1]"):
+        gone = designer.post(IMPORT, {**form, "texts": broken})
+        assert "are gone: choose them again" in gone.content.decode()
+    assert len(facts()) == 1
     assert designer.post(IMPORT, form).status_code == 302
     assert facts()[-1] == ("orders", "2.0.0", "published")
 

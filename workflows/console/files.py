@@ -15,6 +15,7 @@ from django.urls import URLPattern
 from autopilot.accounts.actors import actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common.admin_base import Crumb, PageAdmin
+from autopilot.common.api.parsers import parse_json
 from autopilot.common.errors import DomainError, Invalid
 from autopilot.common.words import plural
 from workflows.console import differences
@@ -129,8 +130,8 @@ def _sources(request: HttpRequest) -> dict[str, Source]:
     """What was chosen, pasted, or looked at before. Raises Invalid for nothing at all."""
     if "texts" in request.POST:
         try:
-            texts = json.loads(request.POST["texts"])
-        except ValueError:
+            texts = parse_json(request.POST["texts"].encode("utf-8", "surrogatepass"))
+        except Invalid:
             texts = None
         if isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values()):
             return dict(texts)

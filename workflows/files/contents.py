@@ -14,6 +14,7 @@ from typing import Any
 from autopilot.common.errors import Invalid
 from autopilot.common.problems import Problem
 from workflows import documents
+from workflows.definition.compiled import content_hash
 from workflows.definition.paths import quote
 from workflows.definition.text import (
     Place,
@@ -54,6 +55,18 @@ class FileContent:
     def is_definition(self) -> bool:
         """Whether it is a workflow's at all, even one with problems."""
         return "$.steps" in self.places
+
+    @property
+    def said(self) -> str:
+        """A hash of everything that the file says, whichever way it says it."""
+        definition = self.parts.definition if self.parts is not None else None
+        facts = {
+            "definition": definition,
+            "changelog": self.changelog,
+            "head": dict(self.head),
+            "review_required": self.review_required,
+        }
+        return content_hash(facts)
 
     def located(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """The problems with their lines in this file."""
@@ -158,7 +171,9 @@ def _slug_problems(document: dict[str, Any], stem: str, name: str) -> Iterable[P
             message = f"The file says no slug, and {quote(stem)} can't be one."
             yield Problem("$.slug", "file.slug", message)
         slug = stem
-    elif isinstance(slug, str) and slug != stem:
+    elif not isinstance(slug, str):
+        return
+    elif slug != stem:
         message = f"The slug {quote(slug)} does not match the file's name {quote(name)}."
         yield Problem("$.slug", "file.slug", message)
     if slug in RESERVED:

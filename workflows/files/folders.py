@@ -145,6 +145,8 @@ def _planned(path: Path, each: ExportedFile) -> tuple[Written, Path, str]:
     """What is to become of a file, where it is, and its text."""
     if path.is_symlink():
         raise FolderError(f"{path} is a link: it is not written through.")
+    if path.exists() and not path.is_file():
+        raise FolderError(f"{path} is no file: nothing is written.")
     text = each.text
     if path.suffix == ".json":
         text = json.dumps(read_text(text).document, indent=2, ensure_ascii=False) + "\n"

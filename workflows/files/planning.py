@@ -46,7 +46,11 @@ class _Case:
     @property
     def start(self) -> FileResult:
         draft = self.draft
-        seen = [self.hash, str(self.live and self.live.pk), str(self.workflow.review_required)]
+        seen = [
+            self.content.said,
+            str(self.live and self.live.pk),
+            str(self.workflow.review_required),
+        ]
         if draft is not None:
             seen += [str(draft.pk), draft.version, draft.content_hash, draft.changelog]
         name, slug = self.content.name, self.workflow.slug
@@ -69,7 +73,7 @@ def plan(content: FileContent, workflow: Workflow | None, wishes: Wishes) -> Fil
             title=content.head["name"],
             version=str(parts.version or FIRST_VERSION),
             state=str(state),
-            was=content_hash(parts.definition),
+            was=content.said,
         )
     case = _Case(
         content,

@@ -98,10 +98,12 @@ class ImportResult:
     def fingerprint(self) -> str:
         """The same as long as the files say the same and would do the same."""
         facts = [
-            [each.name, each.slug, each.outcome, each.version, each.state, each.against, each.was]
+            [each.name, each.slug, each.outcome, each.version, each.state, each.against]
             for each in self.files
         ]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+        unseen = [[each.was, each.head] for each in self.files]
+        text = json.dumps([facts, unseen], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def as_dict(self) -> dict[str, Any]:
         return {
