@@ -88,7 +88,11 @@ class Command(BaseCommand):
         changed = sum(each.changes_something for each in shown.files)
         if not sys.stdin.isatty():
             self._refuse("Nobody can be asked here: give --yes to import, or --dry-run.")
-        answer = input(f"Import {plural(changed, 'file')}? [y/N] ")
+        try:
+            answer = input(f"Import {plural(changed, 'file')}? [y/N] ")
+        except EOFError:
+            answer = ""
+            self.stdout.write("")
         return answer.strip().lower() in ("y", "yes")
 
     def _refuse(self, message: str) -> NoReturn:
