@@ -18,7 +18,6 @@ import uvloop
 from django.conf import settings
 from django.db import Error, connection
 
-from autopilot.common.memory import keep_what_is_loaded
 from executions.runtime.clock import Clock
 from executions.runtime.drain import Drain
 from executions.runtime.lease import Lease
@@ -49,7 +48,6 @@ class WorkerProcess:
         self._clock = Clock() if with_clock else None
         if self._clock:
             self._clock.start()
-        keep_what_is_loaded()
 
     @property
     def needs_recycling(self) -> bool:

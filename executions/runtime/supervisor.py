@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from autopilot.common.memory import keep_what_is_loaded
 from executions.runtime import dispatch
 from executions.runtime.process import WorkerProcess, adopt
 from executions.runtime.rq_workers import SupervisedWorker
@@ -30,6 +31,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._process = WorkerProcess(queues, with_clock=with_clock)
         adopt(self._process)
+        keep_what_is_loaded()
 
     def run(self, *, once: bool = False) -> None:
         """Until SIGTERM or SIGINT. once: drain each queue one time and return."""

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django_rq.management.commands.rqworker import Command as RqWorkerCommand
 
+from autopilot.common.memory import keep_what_is_loaded
 from executions.runtime.process import WorkerProcess, adopt
 
 
@@ -24,6 +25,7 @@ class Command(RqWorkerCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         process = WorkerProcess(list(args) or ["default"])
         adopt(process)
+        keep_what_is_loaded()
         try:
             super().handle(*args, **options)
         finally:
