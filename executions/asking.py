@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +18,7 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from autopilot.common.committed import after_commit
 from autopilot.common.crypto import has_key
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
@@ -250,7 +250,7 @@ def _post(
 def _tell(rows: Sequence[Execution]) -> None:
     """After the commit: one bell for each queue with something ready, one call to all owners."""
     for queue in sorted({row.queue for row in rows if row.owner_id is None}):
-        transaction.on_commit(partial(dispatch.ring, queue), robust=True)
+        after_commit(dispatch.ring, queue)
     owned = [row.pk for row in rows if row.owner_id is not None]
     if owned:
-        transaction.on_commit(partial(dispatch.wake, owned), robust=True)
+        after_commit(dispatch.wake, owned)

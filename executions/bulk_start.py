@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -11,6 +10,7 @@ from django.db import IntegrityError, transaction
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
+from autopilot.common.committed import after_commit
 from autopilot.common.errors import DomainError, Unavailable
 from autopilot.common.problems import Problem
 from executions.accepting import Started, check_input, conflict_with, is_same_request, prepare
@@ -223,7 +223,7 @@ class _Batch:
             },
         )
         for queue in sorted({row.queue for row in rows if row.reason == Reason.QUEUED}):
-            transaction.on_commit(partial(dispatch.ring, queue), robust=True)
+            after_commit(dispatch.ring, queue)
         settle_later(rows)
 
     def _take_slots(self, rows: list[Execution]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import structlog
@@ -15,6 +14,7 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from autopilot.common.committed import after_commit
 from autopilot.common.problems import Problem
 from executions.asking import check_reason
 from executions.errors import (
@@ -147,7 +147,7 @@ def _end(hold: Hold, actor: Actor) -> None:
     queues = [hold.queue] if hold.queue else settings.AUTOPILOT_QUEUES
     hold.delete()
     for queue in queues:
-        transaction.on_commit(partial(dispatch.ring, queue), robust=True)
+        after_commit(dispatch.ring, queue)
 
 
 def refuse_start(*, workflow: Workflow, queue: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import structlog
@@ -15,6 +14,7 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from autopilot.common.committed import after_commit
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
 from executions.engine.snapshot import Phase
@@ -179,7 +179,7 @@ def _wake(limit: ActionLimit) -> set[str]:
 
 def _ring(queues: set[str]) -> None:
     for queue in sorted(queues):
-        transaction.on_commit(partial(dispatch.ring, queue), robust=True)
+        after_commit(dispatch.ring, queue)
 
 
 def sweep() -> tuple[int, int]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from django.db import transaction
-
+from autopilot.common.committed import after_commit
 from executions.models import Execution, InboxMessage
 from executions.runtime import dispatch
 from executions.tokens import Place
@@ -32,9 +30,9 @@ def post(
     changes: dict[str, Any] = {"inbox_seq": execution.inbox_seq}
     if execution.owner_id is None:
         changes["runnable_at"] = now
-        tell = partial(dispatch.ring, execution.queue, execution.pk)
+        after_commit(dispatch.ring, execution.queue, execution.pk)
     else:
-        tell = partial(dispatch.wake, [execution.pk])
+        after_commit(dispatch.wake, [execution.pk])
     Execution.objects.filter(pk=execution.pk).update(**changes)
     InboxMessage.objects.create(
         execution=execution,
@@ -44,4 +42,3 @@ def post(
         actor=actor,
         created_at=now,
     )
-    transaction.on_commit(tell, robust=True)

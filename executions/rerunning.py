@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -14,6 +13,7 @@ from django.db import transaction
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
+from autopilot.common.committed import after_commit
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from executions.accepting import Started, check_input, earlier_of, hashes_of, prepare
@@ -181,7 +181,7 @@ def _rerun(
             "reason": reason,
         },
     )
-    transaction.on_commit(partial(dispatch.ring, row.queue), robust=True)
+    after_commit(dispatch.ring, row.queue)
     settle_later([row])
     return Started(row, created=True)
 

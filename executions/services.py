@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
+from autopilot.common.committed import after_commit
 from executions.accepting import MAX_KEY_CHARS, Started, check_input, earlier_of, prepare
 from executions.approvals.deciding import Decided, decide
 from executions.approvals.handling import claim, reassign, release
@@ -109,8 +110,7 @@ def _accept(execution: Execution, actor: Actor) -> Started:
         if earlier is not None:
             return Started(earlier, created=False)
         if execution.reason == Reason.QUEUED:
-            tell = partial(dispatch.ring, execution.queue, execution.pk)
-            transaction.on_commit(tell, robust=True)
+            after_commit(dispatch.ring, execution.queue, execution.pk)
         settle_later([execution])
     return Started(execution, created=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +15,7 @@ from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
+from autopilot.common.committed import after_commit
 from autopilot.common.errors import DomainError, Unavailable
 from autopilot.common.problems import Problem
 from autopilot.common.storable import is_storable
@@ -342,7 +342,7 @@ class _Sending:
                 changes=[(row, None, _noted(row)) for row in rows.values()],
             )
             if ids := [row.pk for row in rows.values()]:
-                transaction.on_commit(partial(match_signals, ids), robust=True)
+                after_commit(match_signals, ids)
         return [
             Sent(rows[index]) if index in rows else Sent(self._earlier[index], created=False)
             for index in range(len(self._requests))

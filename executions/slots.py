@@ -13,6 +13,7 @@ import structlog
 from django.db import connection, transaction
 
 from autopilot.accounts.actors import Actor
+from autopilot.common.committed import after_commit
 from autopilot.common.problems import Problem
 from executions.accepting import earlier_of, insert_once
 from executions.asking import ask
@@ -123,7 +124,7 @@ def settle_later(rows: Sequence[Execution]) -> None:
     """Once these are committed: hand out what is free of their keys, make room if they say so."""
     waiting = [row for row in rows if row.slot_key and row.reason == Reason.SLOT]
     if waiting:
-        transaction.on_commit(lambda: _settle_rows(waiting), robust=True)
+        after_commit(_settle_rows, waiting)
 
 
 def _settle_rows(rows: Sequence[Execution]) -> None:
