@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from django.db import connection
 from django.db.utils import NotSupportedError, OperationalError
@@ -21,6 +21,8 @@ _GONE = (pg.InvalidSqlStatementName, pg.FeatureNotSupported)
 
 # Names of the statements that a session has, by its connection.
 _known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+# Connections of which nobody knows what they still have.
+_unsure: WeakSet[Any] = WeakSet()
 
 
 class Kept:
@@ -51,11 +53,14 @@ class Kept:
         try:
             cursor.execute(self.call, ordered)
         except (OperationalError, NotSupportedError) as error:
-            if connection.in_atomic_block or not isinstance(error.__cause__, _GONE):
+            if not isinstance(error.__cause__, _GONE):
                 raise
             # Somebody has discarded the session's statements, or changed a table behind them.
-            cursor.execute("DEALLOCATE ALL")
             _known.pop(connection.connection, None)
+            _unsure.add(connection.connection)
+            if connection.in_atomic_block:
+                # That transaction is over; the next one prepares them anew.
+                raise
             self._prepare(cursor)
             cursor.execute(self.call, ordered)
 
@@ -65,6 +70,9 @@ class Kept:
         return [values[name] for name in self._order]  # type: ignore[call-overload]
 
     def _prepare(self, cursor: Any) -> None:
+        if connection.connection in _unsure:
+            cursor.execute("DEALLOCATE ALL")
+            _unsure.discard(connection.connection)
         known = _known.setdefault(connection.connection, set())
         if self.name not in known:
             # Otherwise the first calls are planned for their parameters, and often all of them.

@@ -47,7 +47,18 @@ def test_in_a_transaction_that_is_over_nothing_is_tried_again() -> None:
         cursor.execute("DEALLOCATE ALL")
     with pytest.raises(OperationalError), transaction.atomic():
         answer(ADDED, [1, 2])
-    connection.close()
+
+
+def test_after_that_transaction_it_is_prepared_anew_whatever_the_session_still_has() -> None:
+    assert answer(ADDED, [1, 1]) == 2
+    assert answer(NAMED, {"one": "a", "two": "b"}) == "aba"
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE kept_test_added")
+    with pytest.raises(OperationalError), transaction.atomic():
+        answer(ADDED, [1, 2])
+    with transaction.atomic():
+        assert answer(NAMED, {"one": "a", "two": "b"}) == "aba"
+        assert answer(ADDED, [1, 2]) == 3
 
 
 def test_what_a_start_asks_is_answered_by_indexes_however_small_the_tables_were() -> None:
