@@ -22,7 +22,7 @@ from executions.engine.events import Verb
 from executions.models import Execution
 from executions.runtime import dispatch, matching, slots_sql
 from executions.runtime import recovery_sql as sql
-from executions.runtime.lease import FREE, free_lost_workers
+from executions.runtime.lease import free_lost_workers
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import MapConfig
 
@@ -176,14 +176,6 @@ def _free_lost(stuck: Sequence[Stuck], actor: Actor) -> None:
         dispatch.ring(queue)
 
 
-def _free_ownerless(stuck: Sequence[Stuck], actor: Actor) -> None:
-    """No number of a worker is given out twice, so that nobody comes back as the owner."""
-    ids = [one.execution_id for one in stuck]
-    owners = Execution.objects.filter(pk__in=ids, owner__isnull=False).values_list("owner_id")
-    _run(FREE, [[owner for (owner,) in owners.distinct()]])
-    _ring(stuck, actor)
-
-
 def _with(statement: str) -> Heal:
     """Run it for the executions, and ring."""
 
@@ -261,7 +253,7 @@ KINDS: tuple[_Kind, ...] = (
         _asked(sql.OWNER_MISSING),
         "It belongs to the worker number {detail}, which does not exist.",
         _TAKE_BACK,
-        _free_ownerless,
+        _with(sql.FREE_OWNERLESS),
     ),
     _Kind(
         "slot_of_ended",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ from typing import Any
 from autopilot.accounts.operators import not_ready, operator
 from autopilot.common.api.parsers import parse_json
 
-__all__ = ["labels_of", "not_ready", "operator", "read_json"]
+__all__ = ["execution_id", "labels_of", "not_ready", "operator", "read_json"]
+
+
+def execution_id(text: str) -> int:
+    """The id of an execution, as an argument. Raises ArgumentTypeError with a sentence."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ArgumentTypeError(f"the id of an execution is a whole number, not {text!r:.50}")
+    return int(text)
 
 
 def labels_of(pairs: Iterable[str]) -> dict[str, str]:

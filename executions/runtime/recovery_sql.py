@@ -143,6 +143,20 @@ SELECT e.id, e.queue, e.current_step FROM executions_execution e
 
 # Putting right -----------------------------------------------------------------------------------
 
+# Only as long as it has that owner: one that was taken since belongs to a worker that lives.
+FREE_OWNERLESS = """
+WITH missing AS MATERIALIZED (
+    SELECT e.id, e.owner_id FROM executions_execution e
+     WHERE e.id = ANY(%(ids)s) AND e.owner_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM executions_worker w WHERE w.id = e.owner_id)),
+chosen AS (
+    SELECT e.id FROM executions_execution e
+      JOIN missing m ON m.id = e.id AND m.owner_id = e.owner_id
+     ORDER BY e.id FOR NO KEY UPDATE OF e SKIP LOCKED)
+UPDATE executions_execution e SET owner_id = NULL, runnable_at = now()
+  FROM chosen WHERE e.id = chosen.id
+"""
+
 # Whoever takes it looks at where it stands and sleeps again if there is nothing to do.
 WAKE = f"""
 WITH chosen AS (

@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -16,7 +16,7 @@ from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import Role
 from autopilot.common import clock
 from autopilot.common.errors import PermissionDenied
-from executions import holding
+from executions import holding, recovering
 from executions.models import (
     ActionLimit,
     ErrorStart,
@@ -97,6 +97,25 @@ def test_an_owner_that_does_not_exist_is_taken_away() -> None:
     assert recovered() == {execution.pk: ("owner_missing", True)}
     drain()
     assert reread(execution).state == "completed"
+
+
+def test_what_has_got_an_owner_since_it_was_found_is_left_to_it() -> None:
+    execution, other = (started(published([{**NOOP, "id": "a"}], slug=slug)) for slug in "ab")
+    change(execution, owner=dead_worker())
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("DELETE FROM executions_worker")
+        cursor.execute("SET session_replication_role = origin")
+    found = find_stuck(actor=SYSTEM, codes=["owner_missing"])
+    assert [one.execution_id for one in found] == [execution.pk]
+    alive = dead_worker()
+    Worker.objects.filter(pk=alive.pk).update(lease_until=Now() + timedelta(seconds=60))
+    # Somebody else has freed it, and this worker has taken it.
+    for one in (execution, other):
+        change(one, owner=alive)
+    (kind,) = (each for each in recovering.KINDS if each.code == "owner_missing")
+    kind.heal(found, SYSTEM)
+    assert [reread(one).owner_id for one in (execution, other)] == [alive.pk, alive.pk]
 
 
 def test_a_parent_that_was_not_told_of_its_childrens_end_is_told() -> None:
@@ -264,7 +283,7 @@ def test_what_is_ready_and_not_taken_is_rung_for_and_not_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rung: list[str] = []
-    monkeypatch.setattr(dispatch, "ring", rung.append)
+    monkeypatch.setattr(dispatch, "ring", lambda queue, *_: rung.append(queue))
     execution = started(published([{**NOOP, "id": "a"}]))
     assert codes() == {}
     change(execution, runnable_at=clock.now() - timedelta(minutes=1))
@@ -321,6 +340,8 @@ def command(*arguments: str) -> tuple[int, str]:
 
 def test_the_command_says_what_it_would_do_and_does_it_only_when_told() -> None:
     assert command() == (0, "Nothing is stuck.\n")
+    with pytest.raises(CommandError, match="the id of an execution is a whole number"):
+        command("--id", str(2**64))
     execution = run(published([WAIT]))
     change(execution, runnable_at=None)
     code, said = command()

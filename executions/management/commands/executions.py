@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -24,7 +23,7 @@ from executions.bulk_once import Once
 from executions.engine.events import Verb
 from executions.engine.states import State
 from executions.management import approvals, signals
-from executions.management.operator import labels_of, not_ready, operator, read_json
+from executions.management.operator import execution_id, labels_of, not_ready, operator, read_json
 from executions.models import Execution
 from executions.parts import part_words
 from executions.querysets import ExecutionQuerySet
@@ -37,12 +36,6 @@ from workflows.definition.durations import DurationError, parse_duration
 DONE, SOME_REFUSED, USAGE = 0, 1, 2
 MAX_STARTED = 20
 MAX_SHOWN = 1_000
-
-
-def _id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise ArgumentTypeError(f"the id of an execution is a whole number, not {text!r:.50}")
-    return int(text)
 
 
 class Refused(Exception):
@@ -62,9 +55,9 @@ class Command(BaseCommand):
         _add_filters(listing)
         listing.add_argument("--limit", type=int, default=50, help="At most so many; 50.")
         showing = tasks.add_parser("show", help="Everything about one, or some.")
-        showing.add_argument("ids", nargs="+", type=_id, metavar="ID")
+        showing.add_argument("ids", nargs="+", type=execution_id, metavar="ID")
         why = tasks.add_parser("why", help="Why they aren't moving, in a sentence each.")
-        why.add_argument("ids", nargs="*", type=_id, metavar="ID")
+        why.add_argument("ids", nargs="*", type=execution_id, metavar="ID")
         _add_filters(why)
         why.add_argument("--limit", type=int, default=50, help="At most so many; 50.")
         for each in (listing, why):
@@ -73,7 +66,7 @@ class Command(BaseCommand):
         signals.add_tasks(tasks)
         for verb in Verb:
             asking = tasks.add_parser(verb.value, help=f"Ask executions: {verb.value}.")
-            asking.add_argument("ids", nargs="*", type=_id, metavar="ID")
+            asking.add_argument("ids", nargs="*", type=execution_id, metavar="ID")
             _add_filters(asking)
             asking.add_argument("--reason", default="", help="Kept with each of them.")
             asking.add_argument(

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error
 
 from autopilot.common.words import plural
-from executions.management.operator import not_ready, operator
+from executions.management.operator import execution_id, not_ready, operator
 from executions.recovering import Stuck, find_stuck, recover_executions
 
 DONE, SOME_LEFT, NOT_READY = 0, 1, 2
@@ -27,7 +27,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--id", type=int, action="append", dest="ids", metavar="ID", help="Only this one."
+            "--id",
+            type=execution_id,
+            action="append",
+            dest="ids",
+            metavar="ID",
+            help="Only this one; may be given several times.",
         )
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--free", action="store_true", help="Do it, rather than only say it.")
