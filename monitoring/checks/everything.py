@@ -37,22 +37,29 @@ class Report:
 
 
 def check_everything() -> Report:
-    """Look at every dependency and for every sign of trouble; never raises.
+    """Look at every dependency and for every sign of trouble; never raises."""
+    return Report(clock.now(), tuple(look_at_everything()))
+
+
+def look_at_everything() -> Iterator[Check]:
+    """The same one by one, as they are found.
 
     Without PostgreSQL, or with migrations waiting, that and Redis are all there is to say.
     """
-    found = [database.answers()]
-    if found[0].level is Level.PROBLEM:
-        found += broker.redis()
-        return Report(clock.now(), tuple(found))
-    found += [each for look in database.LOOKS for each in _look(look)]
-    found += broker.redis()
-    if any(each.name == "postgres.migrations" and each.level is Level.PROBLEM for each in found):
-        # What there is to be looked at may have no table yet.
-        return Report(clock.now(), tuple(found))
-    others = (*processes.LOOKS, *work.LOOKS, *storage.LOOKS)
-    found += [each for look in others for each in _look(look)]
-    return Report(clock.now(), tuple(found))
+    first = database.answers()
+    yield first
+    if first.level is Level.PROBLEM:
+        yield from broker.redis()
+        return
+    has_tables = True
+    for each in (each for look in database.LOOKS for each in _look(look)):
+        has_tables &= each.name != "postgres.migrations" or each.level is not Level.PROBLEM
+        yield each
+    yield from broker.redis()
+    # What there is to be looked at may have no table yet.
+    if has_tables:
+        for look in (*processes.LOOKS, *work.LOOKS, *storage.LOOKS):
+            yield from _look(look)
 
 
 def _look(look: Look) -> list[Check]:
@@ -69,9 +76,11 @@ def _look(look: Look) -> list[Check]:
     except Error as error:
         connection.close_if_unusable_or_obsolete()
         return [_failed(name, error)]
+    except Exception as error:  # noqa: BLE001 - one that breaks must not hide what the others say
+        return [_failed(name, error, "It is no matter of PostgreSQL: see what it says.")]
 
 
-def _failed(name: str, error: Exception) -> Check:
+def _failed(name: str, error: Exception, advice: str = "See the check of PostgreSQL.") -> Check:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    log.warning("health.check_failed", check=name, error=reason)
-    return warning(name, f"{name} could not be found out: {reason}", "See the check of PostgreSQL.")
+    log.warning("health.check_failed", check=name, error=reason, exc_info=error)
+    return warning(name, f"{name} could not be found out: {reason}", advice)

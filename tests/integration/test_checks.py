@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from executions.runtime.clock import Clock
 from monitoring.checks import base, broker, everything, processes, storage, work
 from monitoring.checks.base import Check, Level
 from monitoring.checks.everything import check_everything
+from monitoring.management.commands import check_health
 from tests.conftest import OwnServers
 from tests.engine import NOOP, SYSTEM, published, started
 from tests.factories import UserFactory
@@ -98,6 +101,25 @@ def test_without_worker_and_clock_nothing_runs_and_it_says_so() -> None:
     queue = found()["queue.default"]
     assert queue.message.startswith("default: 1 ready, 0 running, 0 workers: nobody takes what is")
     assert queue.advice == "Start one that serves it: manage.py worker default"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_leader_that_comes_between_the_two_looks_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leader = Leader()
+    monkeypatch.setattr(processes, "time", SimpleNamespace(sleep=lambda _: leader.__enter__()))
+    try:
+        assert found()["clock.leader"].level is Level.OK
+    finally:
+        leader.__exit__()
+
+
+def test_all_workers_are_counted_however_many_have_gone() -> None:
+    for number in range(processes.MANY):
+        alive(name=f"gone-{number}", lease_until=Now() - timedelta(seconds=60))
+    alive(name="here-1")
+    assert "1 worker: here-1" in found()["workers.alive"].message
 
 
 def test_workers_that_are_silent_or_gone_are_named() -> None:
@@ -209,6 +231,37 @@ def test_a_check_that_takes_too_long_is_given_up_and_the_others_are_not(
     assert (check.level, "could not be found out" in check.message) == (Level.WARNING, True)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+def test_a_check_that_breaks_is_said_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(folder: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(storage.shutil, "disk_usage", refused)
+    check = found()["storage.disks"]
+    assert (check.level, "Permission denied" in check.message) == (Level.WARNING, True)
+    assert "queue.default" in found()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_found_in_time_is_said_when_the_rest_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_up = threading.Event()
+
+    def silent(cursor: Any) -> Any:
+        given_up.wait(30)
+        yield from ()
+
+    monkeypatch.setattr(storage, "LOOKS", (silent,))
+    report, is_done = check_health.within(2.0)
+    given_up.set()
+    checks = report.checks
+    assert (is_done, report.level) == (False, Level.PROBLEM)
+    assert [each.name for each in checks[-2:]] == ["dead_letters", "health.unfinished"]
+    assert "within 2 seconds" in checks[-1].message
 
 
 def test_questions_that_take_too_long_are_named_and_are_no_trouble(

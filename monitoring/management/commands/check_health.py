@@ -6,14 +6,17 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
 
+from autopilot.common import clock
 from autopilot.common.words import plural
 from monitoring.checks.base import Check, Level, problem
-from monitoring.checks.everything import Report, check_everything
+from monitoring.checks.everything import Report, look_at_everything
 
 OK, PROBLEM, WARNING = 0, 1, 2
 # Each check has its own, shorter bound; this is for a server that takes connections and is silent.
@@ -45,26 +48,21 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report = _within(options["timeout"])
-        if report is None:
-            gone = problem(
-                "postgres.answers",
-                f"There was no answer within {options['timeout']:g} seconds.",
-                "PostgreSQL takes connections and says nothing: see its process, disk and log.",
-            )
-            self._write([gone], Level.PROBLEM, options)
+        report, is_done = within(options["timeout"])
+        self._write(report, options)
+        if not is_done:
             # A thread still waits for an answer; nobody waits for it.
             self.stdout.flush()
             os._exit(PROBLEM)
-        self._write(list(report.checks), report.level, options)
         if report.level is Level.PROBLEM:
             sys.exit(PROBLEM)
         if report.level is Level.WARNING and options["strict"]:
             sys.exit(WARNING)
 
-    def _write(self, checks: list[Check], level: Level, options: dict[str, Any]) -> None:
+    def _write(self, report: Report, options: dict[str, Any]) -> None:
+        checks = report.checks
         if options["json"]:
-            body = {"level": level, "checks": [asdict(each) for each in checks]}
+            body = {"level": report.level, "checks": [asdict(each) for each in checks]}
             self.stdout.write(json.dumps(body, default=str))
             return
         shown = [each for each in checks if not options["quiet"] or each.level is not Level.OK]
@@ -76,7 +74,7 @@ class Command(BaseCommand):
             self.stdout.write(_summary(checks))
 
 
-def _summary(checks: list[Check]) -> str:
+def _summary(checks: Sequence[Check]) -> str:
     counts = {level: sum(each.level is level for each in checks) for level in Level}
     return (
         f"{plural(counts[Level.PROBLEM], 'problem')}, {plural(counts[Level.WARNING], 'warning')}, "
@@ -84,16 +82,15 @@ def _summary(checks: list[Check]) -> str:
     )
 
 
-def _within(seconds: float) -> Report | None:
-    """The report, or None if it is not there in time."""
-    found: list[Report] = []
+def within(seconds: float) -> tuple[Report, bool]:
+    """What was found in time, and whether that is all; if not, the last check says so."""
+    found: list[Check] = []
     failed: list[BaseException] = []
 
     def look() -> None:
-        from django.db import connection
-
         try:
-            found.append(check_everything())
+            for each in look_at_everything():
+                found.append(each)
         except BaseException as error:  # noqa: BLE001 - raised again below
             failed.append(error)
         finally:
@@ -104,4 +101,23 @@ def _within(seconds: float) -> Report | None:
     thread.join(seconds)
     if failed:
         raise failed[0]
-    return found[0] if found else None
+    is_done = not thread.is_alive()
+    checks = tuple(found)
+    if not is_done:
+        checks += (_given_up(checks, seconds),)
+    return Report(clock.now(), checks), is_done
+
+
+def _given_up(checks: Sequence[Check], seconds: float) -> Check:
+    if not checks:
+        return problem(
+            "postgres.answers",
+            f"There was no answer within {seconds:g} seconds.",
+            "PostgreSQL takes connections and says nothing: see its process, disk and log.",
+        )
+    return problem(
+        "health.unfinished",
+        f"What comes after {checks[-1].name} was not found out within {seconds:g} seconds.",
+        "PostgreSQL is very busy, or has fallen silent: see its process, disk and log, or give "
+        "it longer with --timeout.",
+    )
