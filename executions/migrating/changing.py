@@ -24,11 +24,12 @@ from executions.migrating.examining import Findings
 from executions.migrating.routes import Route
 from executions.migrating.trees import Tree
 from executions.models import Execution
+from executions.runtime.control import Control
 
 _LATEST_ROW = "SELECT coalesce(max(id), 0) FROM executions_stepexecution"
 
-# One object a row; what is left out stays as it is. Of an execution that news have made ready in
-# the meantime, the moment at which it is to be looked at is left alone.
+# One object a row; what is left out stays as it is. Of an execution that has been made ready in the
+# meantime, the moment at which it is to be looked at is left alone.
 _MOVE = """
 UPDATE executions_execution e
    SET version_id = x.version,
@@ -161,7 +162,7 @@ def _changed(
     dues = findings.dues[row.pk]
     is_head = row.pk == tree.head_id
     slot = findings.slot if is_head else None
-    wakes = _wakes(row, dues)
+    wakes = _wakes(row, tree.control(row), dues)
     step_id = route.plan.target(row.current_step) or row.current_step
     place = [row.current_seq, row.current_step] if step_id != row.current_step else None
     return {
@@ -181,10 +182,16 @@ def _changed(
     }
 
 
-def _wakes(row: Execution, dues: Dues) -> bool:
-    """Whether it sleeps towards a moment that is another one now; news that came first stay."""
-    is_asleep = row.state == State.WAITING and row.inbox_seq == row.seen_seq
-    return dues.changed and is_asleep and not row.is_parked
+def _wakes(row: Execution, control: Control, dues: Dues) -> bool:
+    """Whether it sleeps towards a moment that is another one now.
+
+    Whoever has made it ready first has written a moment that isn't one of its own, without a
+    message if it was given a place of a limit or a slot: that stays, or nobody would wake it again.
+    """
+    if not dues.changed or row.state != State.WAITING or row.inbox_seq != row.seen_seq:
+        return False
+    before = Dues(row.current_phase, row.wait_until, row.deadline_at, control.frames)
+    return row.runnable_at == before.wakes_at and not row.is_parked
 
 
 def _control(row: Execution, tree: Tree, route: Route, dues: Dues) -> Any:

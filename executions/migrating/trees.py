@@ -30,6 +30,12 @@ WITH RECURSIVE tree AS (
 SELECT head, id FROM tree
 """
 
+# They stay what they are, and are told what the steps that they belong to are called by now.
+_CHILDREN = """
+SELECT id FROM executions_execution
+ WHERE parent_id = ANY(%(ids)s) AND kind = 'child' AND state NOT IN ('completed', 'cancelled')
+"""
+
 
 @dataclass(slots=True)
 class Tree:
@@ -86,12 +92,15 @@ def read_trees(heads: Collection[int], *, lock: bool = False) -> dict[int, Tree]
 
     lock: keep all their rows as they are until the transaction ends. A part that was made between
     the question for ids and the lock is missing; whoever made it has written its parent's row, so
-    the caller asks again.
+    the caller asks again. Their child workflows are locked with them: renaming what those belong to
+    later on would be out of the order of ids, in which workers lock them.
     """
     members = ids_of(heads)
-    rows = Execution.objects.filter(pk__in=[pk for each in members.values() for pk in each])
+    ids = [pk for each in members.values() for pk in each]
+    rows = Execution.objects.filter(pk__in=ids)
     if lock:
-        rows = rows.select_for_update(no_key=True)
+        every = Execution.objects.filter(pk__in=[*ids, *_children_of(ids)])
+        rows = every.select_for_update(no_key=True)
     known: dict[int, Execution] = {row.pk: row for row in rows.order_by("pk").defer(*DATA)}
     trees = {}
     for head in sorted(heads):
@@ -101,6 +110,12 @@ def read_trees(heads: Collection[int], *, lock: bool = False) -> dict[int, Tree]
                 tree.rows[pk] = known[pk]
         trees[head] = tree
     return trees
+
+
+def _children_of(ids: list[int]) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_CHILDREN, {"ids": ids})
+        return [row[0] for row in cursor.fetchall()]
 
 
 def data_of(rows: Iterable[Execution]) -> dict[int, tuple[Any, Any]]:
