@@ -34,6 +34,10 @@ class ExecutionQuerySet(models.QuerySet[Any]):
         """Those a worker may claim at this moment."""
         return self.filter(owner__isnull=True, runnable_at__lte=now)
 
+    def under_way(self) -> Self:
+        """Those that have not ended; of a version by its index, however many of it have ended."""
+        return self.filter(ended_at__isnull=True)
+
     def roots(self) -> Self:
         """Those that somebody started, without their branches, items and children."""
         return self.filter(parent__isnull=True)

@@ -26,15 +26,19 @@ NEWEST = 20_000
 SHOWN = 10
 MANY = 10_000
 
-# By the index (version, ended_at), from its end on, however many there are.
+# By the index (version, ended_at), from its end on, however many there are. What had failed before
+# it was moved to the version did so by another one.
 _ENDED = """
 WITH latest AS MATERIALIZED (
-    SELECT id, state, kind, is_test, error_code, ended_at FROM executions_execution
+    SELECT id, state, kind, is_test, error_code, ended_at, step_names FROM executions_execution
      WHERE version_id = %(version)s AND ended_at > %(since)s
      ORDER BY ended_at DESC LIMIT %(limit)s),
 counted AS MATERIALIZED (
     SELECT id, state = 'failed' AS has_failed, error_code, ended_at FROM latest
-     WHERE kind IN ('root', 'child') AND state IN ('completed', 'failed') AND NOT is_test)
+     WHERE kind IN ('root', 'child') AND state IN ('completed', 'failed') AND NOT is_test
+       AND (step_names IS NULL
+            OR NOT EXISTS (SELECT FROM executions_migrationitem i
+                            WHERE i.execution_id = latest.id AND i.moved_at >= latest.ended_at)))
 SELECT (SELECT count(*) FROM latest),
        (SELECT count(*) FROM counted),
        (SELECT count(*) FROM counted WHERE has_failed),
@@ -87,9 +91,7 @@ class LiveCount:
 
 def live_executions(version: WorkflowVersion) -> LiveCount:
     """How many of a version have not ended, each with all its items and branches as one."""
-    rows = Execution.objects.filter(
-        version=version, ended_at__isnull=True, kind__in=[Kind.ROOT, Kind.CHILD]
-    )
+    rows = Execution.objects.filter(version=version, kind__in=[Kind.ROOT, Kind.CHILD]).under_way()
     count = rows.order_by()[: MANY + 1].count()
     return LiveCount(min(count, MANY), is_capped=count > MANY)
 

@@ -13,7 +13,6 @@ from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
 from autopilot.common.database_time import database_now
 from autopilot.common.words import count_words, plural
-from executions.engine.states import ACTIVE
 from executions.migrating.examining import NOT_AT_REST, Hindrance, examine
 from executions.migrating.routes import Route
 from executions.migrating.selecting import HEADS, Chosen
@@ -133,7 +132,7 @@ def _grouped(looks: Iterable[Look]) -> list[Group]:
 
 def standing(version: WorkflowVersion) -> dict[str, int]:
     """How many executions of a version, parts included, stand at each step; "" = have not begun."""
-    rows = Execution.objects.filter(version=version, state__in=[each.value for each in ACTIVE])
+    rows = Execution.objects.filter(version=version).under_way()
     counted = rows.order_by().values_list("current_step").annotate(count=Count("pk"))
     return dict(counted)
 
@@ -141,8 +140,9 @@ def standing(version: WorkflowVersion) -> dict[str, int]:
 def live_by_version(workflow: Workflow) -> dict[int, int]:
     """By the version's id, how many executions are under way; those with none are left out."""
     rows = Execution.objects.filter(
-        workflow=workflow, state__in=[each.value for each in ACTIVE], kind__in=HEADS
+        version__in=list(workflow.versions.values_list("pk", flat=True))
     )
+    rows = rows.filter(kind__in=HEADS).under_way()
     return dict(rows.order_by().values_list("version_id").annotate(count=Count("pk")))
 
 

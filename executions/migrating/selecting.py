@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from autopilot.accounts.actors import Actor
 from autopilot.common.problems import Problem
-from executions.engine.states import ACTIVE
 from executions.errors import MigrationInvalid
 from executions.migrating.routes import Route
 from executions.models import Execution, Kind
@@ -15,7 +14,6 @@ from executions.querysets import ExecutionQuerySet
 
 MAX_ITEMS = 100_000
 HEADS = (Kind.ROOT.value, Kind.CHILD.value)
-_ACTIVE = [state.value for state in ACTIVE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Chosen:
     def matching(self, route: Route) -> ExecutionQuerySet:
         """Executions of the version, without their items and branches."""
         rows = self.rows.filter(workflow=route.workflow_id, version=route.source_id, kind__in=HEADS)
-        return rows if self.says_state else rows.filter(state__in=_ACTIVE)
+        return rows if self.says_state else rows.under_way()
 
     def ids_for(self, route: Route) -> list[int]:
         """At most one more than can be moved at once. Raises MigrationInvalid for unknown ids."""

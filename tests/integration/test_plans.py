@@ -19,6 +19,7 @@ from executions import purging, slots
 from executions.api.selecting import matching
 from executions.console.lists import Asked, read_page
 from executions.fairness import look
+from executions.migrating.reads import live_by_version, standing
 from executions.models import Execution
 from executions.narrowing import first_accepted
 from executions.reads import newest_counts, state_counts
@@ -196,6 +197,13 @@ def test_the_home_page():
     )
     assert "execution_roots" in plan
     assert "execution_by_state" in plan
+
+
+def test_what_is_under_way_of_a_version():
+    workflow = Execution.objects.filter(state="completed").earliest("pk").workflow
+    version = workflow.versions.get()
+    found = plans(lambda: (standing(version), live_by_version(workflow)))
+    assert len(re.findall(r"Index Cond: .*version_id.*ended_at IS NULL", found)) == 2, found
 
 
 def test_purging():

@@ -16,8 +16,9 @@ from executions import rollouts
 from executions.bulk_start import start_many
 from executions.models import Execution
 from executions.runtime.clock import Clock
-from executions.services import cancel_execution
+from executions.services import cancel_execution, retry_execution
 from tests.engine import NOOP, SYSTEM, drain, started, wait_until
+from tests.migrating import moved
 from tests.rollouts import key_for, rolling
 from workflows.models import Rollout, RolloutDecision
 from workflows.rollouts import rollback_rollout
@@ -130,6 +131,22 @@ def test_only_what_ended_within_the_window_and_was_not_cancelled_counts() -> Non
     assert rollouts.measure(rollout, database_now()).candidate.failed == 5
     assert evidence.error_codes == {"bank.away": 1}
     assert rollouts.tend(database_now()) == 0
+
+
+def test_what_failed_before_it_was_moved_to_the_candidate_is_not_its_failure() -> None:
+    rollout = rolling(50, steps=[*SPLIT, {**NOOP, "id": "c"}], base=SPLIT, min_executions=2)
+    go(rollout, fails=3, fine=0, version="1.0.0")
+    failed = list(Execution.objects.values_list("pk", flat=True))
+    migration = moved(rollout.workflow, ids=failed)
+    assert set(migration.items.values_list("state", flat=True)) == {"moved"}
+    evidence = rollouts.measure(rollout, database_now())
+    assert (evidence.candidate.ended, rollouts.tend(database_now())) == (0, 0)
+    # What it comes to from then on is.
+    for pk in failed[:2]:
+        retry_execution(execution=Execution.objects.get(pk=pk), actor=SYSTEM)
+    drain()
+    assert rollouts.measure(rollout, database_now()).candidate.failed == 2
+    assert (rollouts.tend(database_now()), now_of(rollout).state) == (1, "stopped")
 
 
 def test_an_outage_that_hits_both_stops_the_candidate_only_if_it_is_not_compared() -> None:
