@@ -111,8 +111,9 @@ def percent_of(value: Any, problems: list[Problem]) -> Decimal:
 
 
 def _is_number(value: Any) -> bool:
-    is_one = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
-    return is_one and math.isfinite(value)
+    # An integer can be beyond what a float holds, and is finite without asking.
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return is_whole or (isinstance(value, (float, Decimal)) and math.isfinite(value))
 
 
 def _is_rate(value: Any) -> bool:

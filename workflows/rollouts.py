@@ -211,11 +211,16 @@ def _locked(rollout: Rollout) -> Rollout:
     """The rollout as it is now, which nobody else changes any more. Raises RolloutEnded."""
     rows.lock(rollout.workflow)
     row = _read(rollout)
+    refuse_ended(row)
+    return row
+
+
+def refuse_ended(row: Rollout) -> None:
+    """Raise RolloutEnded if nothing can be decided about it any more."""
     if not row.is_active:
         word = row.state.replace("_", " ")
         message = f"The rollout of {row.candidate.version} has ended: it was {word}."
         raise RolloutEnded(message, details=[Problem("$", RolloutEnded.code, message)])
-    return row
 
 
 def _end(
@@ -287,6 +292,7 @@ __all__ = [
     "RolloutTerms",
     "active_rollout",
     "promote_rollout",
+    "refuse_ended",
     "rollback_rollout",
     "set_percentage",
     "start_rollout",

@@ -370,11 +370,12 @@ class RolloutViewSet(mixins.ListModelMixin, DeclaredViewSet):
         operation_id="rollouts_rollback_preview",
         summary="What a rollback would do",
         parameters=[_ID],
-        responses={200: RollbackPreviewSerializer},
+        responses={200: RollbackPreviewSerializer, 409: _REFUSED},
     )
     def rollback_preview(self, request: Request, slug: str, pk: str) -> Response:
         """Nothing is changed."""
         rollout = self.rollout(pk)
+        rollouts.refuse_ended(rollout)
         found = preview_rollback(rollout)
         answer = {
             "candidate": rollout.candidate.version,

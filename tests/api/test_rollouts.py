@@ -136,6 +136,8 @@ def test_what_the_state_does_not_allow_is_a_conflict(api: APIClient) -> None:
         response = post(api, f"{rollout.pk}/{verb}/", {"percent": 5} if "set" in verb else {})
         assert (response.status_code, response.json()["error"]["code"]) == (409, "rollout.ended")
         assert post(api, f"current/{verb}/", {"percent": 5}).status_code == 404
+    preview = api.get(f"{ROOT}{rollout.pk}/rollback-preview/")
+    assert (preview.status_code, preview.json()["error"]["code"]) == (409, "rollout.ended")
     assert api.get(f"{ROOT}99/").status_code == 404
     assert api.get("/api/v1/workflows/nothing/rollouts/").status_code == 404
 

@@ -141,6 +141,8 @@ def test_a_rollout_can_lead_back_to_an_earlier_version() -> None:
         ({"percent": "ten"}, ["$.percent"]),
         ({"percent": True}, ["$.percent"]),
         ({"percent": float("nan")}, ["$.percent"]),
+        ({"percent": 10**400}, ["$.percent"]),
+        ({"min_executions": 10**400}, ["$.min_executions"]),
         ({"max_failure_percent": 101}, ["$.max_failure_percent"]),
         ({"max_failure_percent": None}, ["$.max_failure_percent"]),
         ({"margin_percent": -1}, ["$.margin_percent"]),
