@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, reverse
@@ -18,6 +19,7 @@ from autopilot.common.admin_base import Crumb, PageAdmin, attempt, found
 from autopilot.common.errors import DomainError
 from autopilot.common.problems import Problem
 from executions.asking import MAX_REASON_CHARS
+from executions.errors import MigrationInvalid
 from executions.migrating import reads, services
 from executions.migrating.routes import Route, plan_of, route_of
 from executions.migrating.selecting import Chosen
@@ -33,6 +35,7 @@ SHOWN_ITEMS = 100
 MAX_VERSIONS = 200
 FIELD = "step-"
 NONE = "-"
+_OTHERS = "The plan that was shown is of other versions than these: look at this one first."
 # How the state of an item is painted.
 PAINT = {
     "pending": "initialized",
@@ -105,7 +108,7 @@ class MigrationAdmin(PageAdmin):
 
     def list_page(self, request: HttpRequest) -> HttpResponseBase:
         """Every migration, newest first."""
-        rows = Migration.objects.select_related("workflow", "source", "target")
+        rows = self._visible(request)
         page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
         shown = list(page.object_list)
         counts = reads.counts_for(shown)
@@ -142,6 +145,8 @@ class MigrationAdmin(PageAdmin):
                 plan = plan_of(source, target, given)
                 route = route_of(source, target, given)
                 if request.method == "POST":
+                    if not is_same:
+                        raise MigrationInvalid(_OTHERS)
                     return self._begin(request, row, route, given, actor)
                 look = reads.dry_run(route=route, chosen=Chosen.all_of(actor), actor=actor)
         except DomainError as error:
@@ -250,10 +255,12 @@ class MigrationAdmin(PageAdmin):
         return HttpResponseRedirect(self.url("change", pk))
 
     def _migration(self, request: HttpRequest, pk: int) -> Migration:
-        actor = actor_of(request.user, request)
-        rows = Migration.objects.filter(workflow__in=Workflow.objects.visible_to(actor))
-        rows = rows.select_related("workflow", "source", "target")
-        return found(rows.filter(pk=pk).first() if pk < 2**63 else None)
+        return found(self._visible(request).filter(pk=pk).first() if pk < 2**63 else None)
+
+    def _visible(self, request: HttpRequest) -> QuerySet[Migration]:
+        workflows = Workflow.objects.visible_to(actor_of(request.user, request))
+        rows = Migration.objects.filter(workflow__in=workflows)
+        return rows.select_related("workflow", "source", "target")
 
     def _workflow(self, actor: Actor, pk: int) -> Workflow:
         rows = Workflow.objects.visible_to(actor)
