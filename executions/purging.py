@@ -11,7 +11,7 @@ it, and so is gone when that one's turn comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,11 +19,12 @@ from typing import Any
 from django.db import connection, transaction
 
 from executions import purging_sql as sql
-from executions.engine.states import ENDED
+from executions.engine.states import ENDED, State
 
 # How many roots are looked at in one go, whether they are due or not.
 WINDOW = 2_000
-# Of one tree in one transaction; of a larger one the youngest parts first, the root last.
+# Of one tree in one transaction; of a larger one the youngest parts first, the root last. Between
+# two transactions its root is not locked, so one that could be retried then goes in one.
 MAX_AT_ONCE = 1_000
 
 
@@ -88,9 +89,11 @@ def purge_trees(
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(sql.SETTINGS)
         cursor.execute(sql.LOCK_ROOTS, {**due.values(), "roots": list(roots)})
-        trees = _trees(cursor, [row[0] for row in cursor.fetchall()])
+        locked = dict(cursor.fetchall())
+        trees = _trees(cursor, list(locked))
         _without_kept(cursor, trees, purged)
-        ids = _chosen(trees, purged)
+        retryable = {root for root, state in locked.items() if state == State.FAILED}
+        ids = _chosen(trees, retryable, purged)
         if ids:
             _delete(cursor, ids, purged, archive)
         if keep is not None:
@@ -132,12 +135,12 @@ def _without_kept(cursor: Any, trees: dict[int, list[int]], purged: Purged) -> N
             del trees[root]
 
 
-def _chosen(trees: dict[int, list[int]], purged: Purged) -> list[int]:
+def _chosen(trees: dict[int, list[int]], retryable: Collection[int], purged: Purged) -> list[int]:
     """As many as may go at once: whole trees, and of one that is too large its youngest part."""
     chosen: list[int] = []
     for root, ids in trees.items():
         room = MAX_AT_ONCE - len(chosen)
-        if len(ids) <= room:
+        if len(ids) <= room or (root in retryable and not chosen):
             chosen += ids
             purged.roots += 1
             continue

@@ -22,7 +22,7 @@ SELECT array_agg(id ORDER BY id DESC) FILTER (WHERE is_due),
 
 # Whoever refers to one of these at this moment holds a share of its row: that one is left out.
 LOCK_ROOTS = f"""
-SELECT id FROM executions_execution
+SELECT id, state FROM executions_execution
  WHERE id = ANY(%(roots)s) AND parent_id IS NULL AND {_IS_DUE}
  ORDER BY id DESC FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - constant

@@ -231,6 +231,26 @@ def test_a_large_tree_goes_part_by_part_the_root_last(monkeypatch):
     assert (record.trees, record.executions) == (1, 5)
 
 
+def test_a_large_tree_that_could_be_retried_in_between_goes_at_once(monkeypatch):
+    monkeypatch.setattr(purging, "MAX_AT_ONCE", 3)
+    workflow = published([EACH, FAIL])
+    small, large = run(workflow, {"items": [1]}), run(workflow, {"items": [1, 2, 3, 4]})
+    newest = run(workflow, {"items": [1]})
+    assert {reread(each).state for each in (small, large, newest)} == {"failed"}
+    age(small, large, newest)
+    left: list[set[int]] = []
+
+    def look(record: Purge) -> None:
+        left.append(set(Execution.objects.roots().values_list("pk", flat=True)))
+        parts = Execution.objects.filter(parent=large).count()
+        assert parts == (4 if large.pk in left[-1] else 0)
+
+    record, _ = purge(on_progress=look)
+
+    assert left == [{small.pk, large.pk}, {small.pk}, set()]
+    assert (record.trees, record.executions) == (3, 9)
+
+
 def test_what_somebody_holds_is_left_alone_and_not_waited_for():
     workflow = published([{"id": "a", **NOOP}])
     held, free = run(workflow), run(workflow)
