@@ -93,9 +93,21 @@ def test_a_workflow_is_written_with_help_and_saved(visit: MakeVisit) -> None:
     designer.do(lambda page: page.unroute(busy))
     write(designer, json.dumps(wrong).replace("dance", "succeed").replace("nope", "noop"))
     checked(designer, "None: it can be saved.")
-    designer.do(lambda page: page.keyboard.press("Control+s"))
+
+    def save_twice(page: Page) -> None:
+        """Before the first answer is there."""
+        page.keyboard.press("Control+s")
+        page.keyboard.press("Control+s")
+
+    designer.do(save_twice)
     designer.wait_for("Draft 1.0.0 is saved.")
+    designer.do(lambda page: page.get_by_label("What changed").fill("A first try."))
+    designer.do(save_twice)
+    designer.wait_for("Draft 1.0.0 is saved.")
+    assert designer.text("#cx-told") == ""
+    # One workflow, whose draft nobody else has changed.
     version = WorkflowVersion.objects.get()
+    assert version.changelog == "A first try."
     at = f"/admin/workflows/workflow/{version.workflow_id}/versions/1.0.0/edit/"
     assert at in designer.do(lambda page: page.url)
     designer.press("Publish", role="link")

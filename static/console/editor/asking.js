@@ -6,7 +6,7 @@
 // What an answer without a sentence of its own means.
 const MEANINGS = /** @type {Record<number, string>} */ ({
   403: "You may not do this, or you have signed in anew: reload the page once your text is kept elsewhere.",
-  404: "It is gone: somebody has deleted it.",
+  404: "It is not here any more: somebody has deleted it, or given it another number.",
   413: "The text is larger than this server takes.",
 });
 

@@ -136,8 +136,27 @@ const showLanguage = (language) => {
   form.querySelectorAll("[name=convert]").forEach((button) => button.setAttribute("aria-pressed", String(button.getAttribute("value") === language)));
 };
 
-/** Save the draft and stay. @returns {Promise<boolean>} */
+/** @type {Promise<boolean>|null} */
+let saving = null;
+
+/**
+ * Save the draft and stay, one after the other: before the first answer a second one would make
+ * another workflow, or find its own draft changed. @returns {Promise<boolean>}
+ */
 const save = async (over = "") => {
+  const hasWaited = Boolean(saving);
+  while (saving) await saving;
+  if (hasWaited && !isChanged()) return true;
+  saving = send(over);
+  try {
+    return await saving;
+  } finally {
+    saving = null;
+  }
+};
+
+/** @param {string} over @returns {Promise<boolean>} */
+const send = async (over) => {
   plain.value = editor.text;
   const now = content();
   const data = new FormData(form);
