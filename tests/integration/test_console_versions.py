@@ -85,6 +85,9 @@ def test_an_override_says_why_and_is_shown(workflow: Workflow) -> None:
     client, draft = signed_in(Role.ADMINISTRATOR, "ada"), drafted(workflow)
     stamp = client.get(at(draft, "publish")).context["stamp"]
     sent = {"stamp": stamp, "override": "1", "override_reason": "Everybody sends one."}
+    blank = client.post(at(draft, "publish"), {**sent, "override_reason": " "})
+    assert "Say why it is published against the guard." in text_of(blank)
+    assert WorkflowVersion.objects.get(pk=draft.pk).is_draft
     client.post(at(draft, "publish"), sent)
     page = text_of(client.get(at(draft)))
     assert "ada published it against the guard." in page

@@ -14,7 +14,7 @@ from django.urls import URLPattern
 from autopilot.accounts.actors import actor_of
 from autopilot.accounts.roles import Permission
 from autopilot.common.admin_base import Crumb, PageAdmin, attempt
-from autopilot.common.errors import DomainError
+from autopilot.common.errors import DomainError, Invalid
 from autopilot.common.problems import Problem
 from autopilot.common.words import plural
 from workflows import comparison, services
@@ -152,6 +152,7 @@ class PublishingPages(Base):
             review_words=refusal_of(version, reviews) if reviews.blocks else "",
             changelog=request.POST.get("changelog", version.changelog),
             override_reason=request.POST.get("override_reason", ""),
+            is_override="override" in request.POST,
             may_override=self.may(request, Permission.WORKFLOW_OVERRIDE_GUARD),
             may_edit=self.may(request, Permission.WORKFLOW_EDIT),
             refusal=refusal,
@@ -174,14 +175,15 @@ class PublishingPages(Base):
             )
             messages.success(request, f"The draft is {renumbered.version} now.")
             return HttpResponseRedirect(self.url("publish", pk, renumbered.version))
+        is_override = "override" in request.POST
+        if is_override and not request.POST.get("override_reason", "").strip():
+            raise Invalid("Say why it is published against the guard.")
         published = services.publish_version(
             actor=actor,
             version=version,
             number=wanted,
             changelog=request.POST.get("changelog"),
-            override_reason=request.POST.get("override_reason", "")
-            if "override" in request.POST
-            else "",
+            override_reason=request.POST.get("override_reason", "") if is_override else "",
             check=unchanged(request),
         )
         live = version.workflow.versions.established().highest_first().first()
