@@ -23,6 +23,7 @@ from workflows.definition.text import read_text, write_yaml
 from workflows.files.exporting import export_workflows, zipped
 from workflows.files.importing import FilesOutdated, ImportRefused, import_files
 from workflows.files.results import Outcome
+from workflows.files.telling import lines_of
 from workflows.models import Workflow, WorkflowVersion
 
 pytestmark = pytest.mark.django_db
@@ -455,6 +456,17 @@ def test_a_link_is_not_written_through(orders: Workflow, tmp_path: Path, capsys:
     assert (code, said) == (2, f"{folder}/orders.yaml is a link: it is not written through.\n")
     assert outside.read_text() == "mine: 1\n"
     assert [path.name for path in folder.iterdir()] == ["orders.yaml"]
+
+
+def test_no_file_says_anything_to_the_terminal(tmp_path: Path) -> None:
+    text = TEXT.replace("name: Orders", 'name: "Or\\e[31mders"')
+    (tmp_path / "orders.yaml").write_text(text)
+    said = command("import_workflows", tmp_path, "--dry-run")
+    assert said.startswith('orders.yaml: new workflow "Or\ufffd[31mders", version 1.0.0, a draft\n')
+    files = {"\x1b[31m.yaml": "mine: 1", "orders.yaml": text}
+    lines = list(lines_of(import_files(actor=SYSTEM, files=files, dry_run=True)))
+    assert lines[0] == "\ufffd[31m.yaml: refused"
+    assert all(line.isprintable() for line in lines)
 
 
 def test_a_folder_in_the_place_of_a_file_leaves_all_as_it_was(

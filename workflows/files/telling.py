@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from autopilot.common.problems import Problem
 from autopilot.common.words import plural
+from workflows.definition.paths import quote
 from workflows.definition.text import TextProblem
 from workflows.files.results import FileResult, ImportResult, Outcome
 from workflows.versioning.contract import Bump
@@ -20,7 +21,15 @@ _SHOWN_VALUE = 60
 
 
 def lines_of(result: ImportResult) -> Iterator[str]:
-    """Every file that changes something or is refused, then how many stay as they are."""
+    """Every file that changes something or is refused, then how many stay as they are.
+
+    A terminal obeys some characters, and files come from anybody: none of those is in a line.
+    """
+    for line in _lines_of(result):
+        yield quote(line, limit=len(line))
+
+
+def _lines_of(result: ImportResult) -> Iterator[str]:
     same = [each for each in result.files if each.outcome == Outcome.UNCHANGED]
     for each in result.files:
         if each.outcome != Outcome.UNCHANGED or each.notes:

@@ -12,6 +12,7 @@ from django.db import Error
 from autopilot.accounts.operators import not_ready, operator
 from autopilot.common.errors import DomainError
 from autopilot.common.words import plural
+from workflows.definition.paths import quote
 from workflows.files.exporting import export_workflows
 from workflows.files.folders import Done, Written, write_folder
 from workflows.models import Workflow
@@ -76,9 +77,9 @@ class Command(BaseCommand):
 
     def _say(self, each: Written) -> None:
         if each.done == Done.STALE:
-            self.stderr.write(f"{each.name}: {each.note}", style_func=str)
+            self.stderr.write(f"{quote(each.name, 200)}: {each.note}", style_func=str)
         elif each.done != Done.SAME:
-            self.stdout.write(f"{each.name}: {each.done} ({each.note})")
+            self.stdout.write(f"{quote(each.name, 200)}: {each.done} ({each.note})")
 
     def _refuse(self, message: str) -> NoReturn:
         self.stderr.write(message)
