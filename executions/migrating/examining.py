@@ -12,7 +12,7 @@ from executions.engine.errors import EngineError
 from executions.engine.slots import Slot, shown_key, slot_of
 from executions.engine.snapshot import Phase
 from executions.engine.states import FINAL, State
-from executions.hidden.marks import reveal
+from executions.hidden.veil import Veil
 from executions.migrating.dues import Dues, dues_of
 from executions.migrating.lacking import lacking
 from executions.migrating.routes import Route
@@ -206,7 +206,9 @@ def _of_data(
     if not route.new_input_schema and rules == (None, None):
         return
     try:
-        data = reveal(data_of([head])[head.pk][0])
+        veil = Veil(route.new.redaction)
+        data = veil.reveal(data_of([head])[head.pk][0])
+        veil.learn_at(data, route.new.redaction.input)
     except Undecipherable as error:
         yield Hindrance(error.code, f"What is hidden of it can't be read. {error}")
         return
@@ -215,18 +217,19 @@ def _of_data(
         message = f"Its input breaks the input schema of {route.target} at {problem.path}: "
         yield Hindrance("migration.input", message + problem.message, problem.path)
     if rules != (None, None):
-        yield from _of_slot(head, data, route, now, findings)
+        yield from _of_slot(head, data, veil, route, now, findings)
 
 
 def _of_slot(
-    head: Execution, data: Any, route: Route, now: datetime, findings: Findings
+    head: Execution, data: Any, veil: Veil, route: Route, now: datetime, findings: Findings
 ) -> Iterator[Hindrance]:
     """It keeps the slot that it has or waits for; another one it would have to wait for."""
     try:
         before, after = slot_of(route.old, data, now), slot_of(route.new, data, now)
     except EngineError as error:
         message = f"Its concurrency key can't be worked out by {route.target}: "
-        yield Hindrance("migration.slot", message + error.info.message, "$.concurrency.key")
+        why = veil.mask(error.info.message)
+        yield Hindrance("migration.slot", message + why, "$.concurrency.key")
         return
     if (before.key if before else "") != (after.key if after else ""):
         has = f"is “{shown_key(head.slot_key)}”" if head.slot_key else "is none"

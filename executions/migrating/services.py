@@ -107,6 +107,7 @@ def undo_migration(
             )
         moved = migration.items.filter(state__in=[_State.MOVED, _State.KEPT])
         if ids is not None:
+            _check_known(migration, ids)
             moved = moved.filter(execution__in=list(ids))
         count = moved.update(state=_State.UNDOING, tries=0)
         if not count:
@@ -139,6 +140,19 @@ def cancel_migration(*, migration: Migration, actor: Actor) -> Migration:
             actor=actor, action="migration.cancelled", target=migration.workflow, after=after
         )
     return migration
+
+
+def _check_known(migration: Migration, ids: Sequence[int]) -> None:
+    """Raises MigrationInvalid for what the migration is not about."""
+    rows = migration.items.filter(execution__in=list(ids))
+    known = set(rows.values_list("execution_id", flat=True))
+    unknown = [
+        Problem(f"$.ids[{at}]", "not_found", f"The migration is not about an execution {pk}.")
+        for at, pk in enumerate(ids)
+        if pk not in known
+    ]
+    if unknown:
+        raise MigrationInvalid(unknown[0].message, details=unknown[:100])
 
 
 def _lock(migration: Migration) -> Migration:

@@ -433,6 +433,23 @@ def test_what_the_new_version_hides_is_hidden_from_then_on(settings: Any) -> Non
         assert cursor.fetchall() == [("load",)]
 
 
+def test_why_one_is_refused_says_nothing_of_what_is_hidden() -> None:
+    card = "4929-7777-8888-9012"
+    redact = ["/input/card"]
+    workflow = published([signal()], redact=redact)
+    execution = run(workflow, {"card": card})
+    schema = {"type": "object", "properties": {"card": {"enum": ["none"]}}}
+    next_version(workflow, [signal()], redact=redact, input_schema=schema)
+    item = item_of(moved(workflow), execution)
+    assert (item.state, item.code) == ("refused", "migration.input")
+    assert card not in item.message
+    rule = {"key": "{'none': 1}[input.card]", "limit": 1}
+    next_version(workflow, [signal()], redact=redact, concurrency=rule)
+    item = item_of(moved(workflow, target="1.2.0"), execution)
+    assert (item.state, item.code) == ("refused", "migration.slot")
+    assert card not in item.message
+
+
 def test_undoing_leaves_alone_what_has_gone_on() -> None:
     workflow = published([signal(), signal("again")])
     stays, goes = run(workflow), run(workflow)

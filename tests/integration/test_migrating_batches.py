@@ -205,6 +205,10 @@ def test_cancelling_leaves_the_rest_as_it_is() -> None:
     assert counts_of(cancelled)["left"] == 1
     with pytest.raises(MigrationOver):
         cancel_migration(migration=migration, actor=SYSTEM)
+    with pytest.raises(MigrationInvalid) as caught:
+        undo_migration(migration=migration, actor=SYSTEM, ids=[found[1].pk, 999_999])
+    assert [(each.path, each.code) for each in caught.value.details] == [("$.ids[1]", "not_found")]
+    assert not Migration.objects.get(pk=migration.pk).is_open
     # What was moved can still be put back, one of them if need be.
     undo_migration(migration=migration, actor=SYSTEM, ids=[found[1].pk])
     finished(migration)
