@@ -16,7 +16,7 @@ from executions.limiting import LimitTerms
 from executions.migrating.batches import advance
 from executions.migrating.services import start_migration
 from executions.models import Execution, LimitUse, Migration
-from executions.runtime import limits_sql
+from executions.runtime import limits_sql, matching
 from executions.runtime.faults import inject
 from executions.services import cancel_execution
 from executions.signalling import send_signal
@@ -38,6 +38,7 @@ def _no_lingering(settings: Any) -> Iterator[None]:
     settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
     yield
     inject("migrating.before_commit", None)
+    inject("ledger.after_claim", None)
 
 
 def begun(workflow: Workflow) -> Migration:
@@ -147,11 +148,11 @@ def test_what_arrives_while_it_is_moved_is_heard_by_the_new_version(verb: str) -
     def meanwhile() -> None:
         inject("migrating.before_commit", None)
         asides.append(Aside(ask))
-        if verb == "drain":
-            # It leaves alone what is held.
-            asides[0].end()
-        elif verb == "cancel":
+        if verb == "cancel":
             wait_until(someone_waits)
+        else:
+            # Workers and signals leave alone what is held.
+            asides[0].end()
 
     if verb == "drain":
         send_signal(name="paid", actor=SYSTEM, execution=execution, payload=1)
@@ -160,7 +161,33 @@ def test_what_arrives_while_it_is_moved_is_heard_by_the_new_version(verb: str) -
     for each in asides:
         each.end()
     assert item_of(migration, execution).state == "moved"
+    # As the clock does every second, for whoever could not be given a signal.
+    matching.match_late(10.0)
     drain()
     row = reread(execution)
     expected = ("cancelled", None) if verb == "cancel" else ("completed", "new")
     assert (row.state, row.output, row.version.version) == (*expected, "1.1.0")
+
+
+def test_a_child_that_ends_by_what_its_parents_step_was_called_is_heard() -> None:
+    child = published([SIGNAL])
+    call = {"id": "sub", "type": "workflow", "config": {"workflow": child.slug}}
+    parent = published([call])
+    execution = run(parent)
+    inner = Execution.objects.get(parent=execution)
+    next_version(parent, [{**call, "id": "inner"}, LAST])
+    migration = begun(parent)
+    send_signal(name="paid", actor=SYSTEM, execution=inner, payload=1)
+
+    def meanwhile() -> None:
+        if Execution.objects.get(pk=inner.pk).owner_id is not None:
+            inject("ledger.after_claim", None)
+            advance(migration.pk)
+
+    inject("ledger.after_claim", lambda: Aside(meanwhile).end())
+    drain()
+    assert item_of(migration, execution).state == "moved"
+    drain()
+    row = reread(execution)
+    assert (reread(inner).state, row.state, row.output) == ("completed", "completed", "new")
+    assert row.version.version == "1.1.0"
