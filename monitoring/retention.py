@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import OperationalError
 from django.db.models import F
+from django.db.models.functions import Now
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
@@ -23,7 +24,8 @@ from autopilot.common import clock
 from autopilot.common.errors import Invalid
 from autopilot.common.problems import Problem
 from executions.engine.states import ENDED
-from executions.models import Execution
+from executions.holding import live_holds
+from executions.models import Execution, Hold, Worker
 from executions.narrowing import first_accepted
 from executions.purging import Due, Purged, due_below, preview_trees, purge_trees
 from monitoring.models import Purge
@@ -208,8 +210,15 @@ class _Run:
 
 
 def _is_somebody_waiting() -> bool:
-    ready = Execution.objects.ready(clock.now() - WAITED).order_by()
-    return bool(ready[:1].exists())
+    """Whether something waits that a worker would take; what is switched off may wait for days."""
+    now = clock.now()
+    lists = Worker.objects.filter(lease_until__gt=Now()).values_list("queues", flat=True)
+    off = live_holds(now).filter(mode=Hold.Mode.ALL).values_list("queue", flat=True)
+    ready = Execution.objects.ready(now - WAITED).order_by()
+    return any(
+        ready.filter(queue=queue)[:1].exists()
+        for queue in {name for names in lists for name in names} - set(off)
+    )
 
 
 __all__ = ["Found", "Terms", "preview_purge", "purge_executions"]

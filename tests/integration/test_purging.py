@@ -12,12 +12,13 @@ import psycopg2
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
 
 from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import Role
 from autopilot.common import clock
 from autopilot.common.errors import Invalid, PermissionDenied
-from executions import purging, purging_sql, services
+from executions import holding, purging, purging_sql, services
 from executions.models import (
     Approval,
     ErrorStart,
@@ -26,7 +27,9 @@ from executions.models import (
     LogLine,
     StateTransition,
     StepExecution,
+    Worker,
 )
+from monitoring import retention
 from monitoring.models import Purge
 from monitoring.retention import Terms, preview_purge, purge_executions
 from tests.engine import NOOP, SYSTEM, drain, published, reread, run, started
@@ -269,6 +272,33 @@ def _connect() -> Any:
     parameters = connection.get_connection_params()
     parameters.pop("cursor_factory", None)
     return psycopg2.connect(**parameters)
+
+
+def test_it_rests_longer_only_while_somebody_waits_whom_a_worker_could_serve():
+    workflow = published([{"id": "a", **NOOP}])
+    ended = [run(workflow) for _ in range(3)]
+    ready = started(workflow)
+    Execution.objects.filter(pk=ready.pk).update(runnable_at=Now() - timedelta(minutes=1))
+
+    def rests() -> int:
+        age(ended.pop())
+        found: list[float] = []
+        record, _ = purge(rest=found.append)
+        assert record.trees == 1
+        return found.count(retention.BUSY_LOOK_SECONDS)
+
+    assert rests() == 0
+    Worker.objects.create(
+        name="here-1",
+        host="here",
+        pid=1,
+        queues=["default"],
+        started_at=Now(),
+        lease_until=Now() + timedelta(seconds=60),
+    )
+    assert rests() >= 10
+    holding.pause_queue(queue="default", actor=SYSTEM)
+    assert rests() == 0
 
 
 def test_without_the_permission_or_with_bad_terms_nothing_is_done():
