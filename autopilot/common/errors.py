@@ -68,6 +68,13 @@ class RequestTooLarge(DomainError):
     code = "request.too_large"
     status = 413
 
+    @classmethod
+    def over(cls, limit: int) -> RequestTooLarge:
+        """For a body of more than `limit` bytes."""
+        return cls(
+            f"The request's body is larger than {limit:,} bytes, the most this server accepts."
+        )
+
 
 class TooManyRequests(DomainError):
     """Too many requests; wait and try again."""

@@ -14,7 +14,13 @@ from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
-from autopilot.common.errors import DomainError, Invalid, NotFound, Unavailable
+from autopilot.common.errors import (
+    DomainError,
+    Invalid,
+    NotFound,
+    RequestTooLarge,
+    Unavailable,
+)
 from autopilot.common.problems import Problem
 from autopilot.common.requests import choose_request_id, is_api
 from autopilot.common.views import error_response, not_found_sentence
@@ -43,7 +49,9 @@ class RequestIdMiddleware(MiddlewareMixin):
 class ErrorsMiddleware(MiddlewareMixin):
     """Turns what a view outside of DRF raised into the same answer that the API gives.
 
-    Also refuses NUL characters in the address, which PostgreSQL cannot store or compare.
+    Also refuses NUL characters in the address, which PostgreSQL cannot store or compare, and
+    bodies that are too long: of those the server passes on nothing or a part, and a form of which
+    some files are missing looks like any other.
     """
 
     def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
@@ -51,6 +59,10 @@ class ErrorsMiddleware(MiddlewareMixin):
         if "\x00" in request.path_info or ("%00" in query and b"\x00" in unquote_to_bytes(query)):
             problem = Problem("$", "text.nul", "The address contains a NUL character.")
             return error_response(request, Invalid(problem.message, details=[problem]))
+        length = str(request.META.get("CONTENT_LENGTH", ""))
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if limit and length.isdecimal() and int(length) > limit:
+            return error_response(request, RequestTooLarge.over(limit))
         return None
 
     def process_response(

@@ -145,6 +145,24 @@ def test_bad_files_are_refused_with_a_sentence_each_and_nothing_changes(
     assert numbers() == []
 
 
+def test_files_that_are_too_large_together_are_refused_and_not_passed_over(
+    designer: APIClient, settings: Any
+) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 500
+    # What the server hands on of a longer body: its length, and nothing or a part of it.
+    for body in (b"", b"--x\r\nContent-Disposition: form-data; name=files; filename=a.yaml\r\n"):
+        response = designer.generic(
+            "POST",
+            f"{API}/import/",
+            body,
+            content_type="multipart/form-data; boundary=x",
+            CONTENT_LENGTH="501",
+        )
+        assert response.status_code == 413
+        assert response.json()["error"]["code"] == "request.too_large"
+    assert numbers() == []
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [

@@ -30,9 +30,7 @@ class YAMLParser(BaseParser):
         limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
         raw: bytes = stream.read(limit + 1) if limit else stream.read()
         if limit and len(raw) > limit:
-            raise RequestTooLarge(
-                f"The request's body is larger than {limit:,} bytes, the most this server accepts."
-            )
+            raise RequestTooLarge.over(limit)
         read = read_text(decode(raw))
         request = (parser_context or {}).get("request")
         if request is not None:
