@@ -97,6 +97,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
             away=1.0,
             leaders=1,
             spread=arguments.spread,
+            kills=3,
         )
     return Plan(workers=arguments.workers, every=arguments.every, spread=arguments.spread)
 

@@ -16,7 +16,7 @@ class Plan:
 
     restarts: of PostgreSQL. crashes: kills of its main process. flushes: of Redis; away: how long
     it is stopped, once. They are spread over `spread` seconds; workers are killed as long as there
-    is work, one every `every`.
+    is work, one every `every`, and at least `kills` if the time will do.
     """
 
     workers: int = 5
@@ -27,6 +27,7 @@ class Plan:
     away: float = 5.0
     leaders: int = 3
     spread: float = 120.0
+    kills: int = 0
 
 
 @dataclass(slots=True)

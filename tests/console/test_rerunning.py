@@ -75,7 +75,7 @@ def test_the_form_follows_the_version_and_keeps_what_fits(visit: MakeVisit) -> N
     admin.open(f"/admin/executions/execution/start/{workflow.pk}/")
     admin.do(lambda page: page.get_by_label("Customer").fill("Ada"))
     admin.do(lambda page: page.get_by_label("Urgency").select_option("high"))
-    admin.do(lambda page: page.get_by_label("Version").select_option("1.0.0"))
+    admin.do(lambda page: page.get_by_label("Version", exact=True).select_option("1.0.0"))
     admin.do(lambda page: page.get_by_label("Message").wait_for())
     assert admin.do(lambda page: page.get_by_label("Customer").input_value()) == "Ada"
     assert admin.do(lambda page: page.get_by_label("Urgency").count()) == 0

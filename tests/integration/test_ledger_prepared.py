@@ -67,15 +67,6 @@ def test_plans_made_on_empty_tables_go_by_index(opened, execute, parameters, ind
     assert not [word for word in ("Seq Scan", "Bitmap", "Nested Loop", "Merge") if word in plan]
 
 
-def test_a_claim_by_name_goes_by_keys_whatever_the_size_of_the_tables(opened) -> None:
-    opened.execute("ROLLBACK; SET plan_cache_mode = force_generic_plan")
-    execute = prepared.CLAIM_ONE.split("\n", 1)[1]
-    plan = plan_of(opened, execute, {"worker": 1, "id": 2, "queue": "default", "suspect": 3})
-
-    assert plan.count("Index Scan using executions_execution_pkey") == 2
-    assert "Seq Scan on executions_execution" not in plan
-
-
 def test_an_execution_goes_on_when_its_statements_are_gone() -> None:
     execution = started(published([{**NOOP, "id": "a"}, {**NOOP, "id": "b"}]))
 
