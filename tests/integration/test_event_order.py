@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from executions.models import StateTransition
-from tests.engine import NOOP, published, started
+from tests.engine import NOOP, published, started, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,6 +39,7 @@ def test_a_row_committed_late_is_not_skipped_by_a_reader_that_was_ahead():
 
     may_commit.set()
     thread.join(10)
+    wait_until(lambda: StateTransition.objects.settled().count() == 2)
     settled = list(StateTransition.objects.settled())
     assert [row.execution_id for row in settled] == [slow_ids[0], fast.pk]
 
@@ -46,6 +47,8 @@ def test_a_row_committed_late_is_not_skipped_by_a_reader_that_was_ahead():
 def test_a_reader_goes_on_after_the_last_row_it_has_seen():
     workflow = published([{"id": "a", **NOOP}])
     made = [started(workflow).pk for _ in range(5)]
+    # Transactions of others on the same server, of other databases too, are waited for.
+    wait_until(lambda: StateTransition.objects.settled().count() == 5)
     read: list[int] = []
     xid, row_id = 0, 0
     while page := list(StateTransition.objects.after(xid, row_id)[:2]):
@@ -85,7 +88,7 @@ def test_writers_under_load_lose_no_row_to_a_reader_that_polls():
     read: list[int] = []
     xid, row_id = 0, 0
     while True:
-        finished = done.is_set()
+        finished = done.is_set() and StateTransition.objects.settled().count() == len(made)
         page = list(StateTransition.objects.after(xid, row_id))
         if page:
             read.extend(row.execution_id for row in page)
