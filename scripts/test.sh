@@ -63,16 +63,14 @@ openapi() {
     }
 }
 
-# One more than cores, for tests with real processes wait half of their time; bounded, for those
-# processes need room to breathe.
+# Bounded: the tests with real processes need room to breathe.
 processes() {
     local cores
     cores="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)"
-    if [ "$cores" -gt 4 ]; then echo 5; else echo "$((cores + 1))"; fi
+    if [ "$cores" -lt 2 ]; then echo 2; elif [ "$cores" -gt 4 ]; then echo 4; else echo "$cores"; fi
 }
 
-# Long tests are handed on to whoever is done, rather than lie in one process's line.
-tests() { pytest -n "$(processes)" --dist worksteal "$@" 2>&1 | tee var/log/pytest.log; }
+tests() { pytest -n "$(processes)" "$@" 2>&1 | tee var/log/pytest.log; }
 
 part "A browser for the console's tests" browser
 part "Lint (ruff check)" ruff check .
