@@ -34,7 +34,7 @@ from executions.moved import called_as
 from executions.runtime import children_sql, statements
 from executions.runtime.checkpoint import Counters
 from executions.runtime.control import NOWHERE, Control, control_from_json
-from executions.runtime.definitions import UNRUNNABLE, runnable_version
+from executions.runtime.definitions import UNRUNNABLE, is_known, runnable_version
 from executions.runtime.outers import Outers, item_names
 from executions.runtime.rows import cursor, load_steps
 from workflows.definition.compiled import CompiledDefinition, ParallelConfig
@@ -130,6 +130,18 @@ class Claim:
     # By the database's clock, which has found it due: this host's may be behind.
     claimed_at: datetime | None = None
     messages: list[Message] = field(default_factory=list)
+
+
+def reads_nothing(rows: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether `read_claims` has all it needs in these rows, and asks the database nothing."""
+    found = [Row(*row) for row in rows]
+    return all(
+        not row.steps_entered
+        and row.inbox_seq <= row.seen_seq
+        and row.kind not in _PARTS
+        and is_known(row.version_id)
+        for row in found
+    )
 
 
 def read_claims(rows: Sequence[tuple[Any, ...]], outers: Outers) -> list[Claim]:

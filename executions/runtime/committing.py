@@ -10,23 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import psycopg2
 import structlog
 from psycopg2 import errors as pg
 
 from executions.engine.events import SIGNAL
 from executions.runtime import prepared, statements
-from executions.runtime.batch import batch, ids_to_lock
+from executions.runtime.batch import at_once, batch, ids_to_lock
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.faults import fault, is_injected
 from executions.runtime.matching import Woken, match_waits
 from executions.runtime.rows import cursor
 
 log = structlog.get_logger(__name__)
-
-# Larger than every number of a message.
-_EVERYTHING = 2**62
 
 
 class Fenced(Exception):
@@ -74,24 +70,9 @@ class Committer:
 
     def _commit_at_once(self, checkpoints: list[Checkpoint]) -> list[Any]:
         """All in one trip. Raises DivisionByZero if a fence does not hold."""
-        sql, parameters = batch(checkpoints)
-        fences = [
-            {
-                "id": each.execution_id,
-                "epoch": each.epoch,
-                "revision": each.revision,
-                "heard": _heard(each),
-            }
-            for each in checkpoints
-        ]
-        parameters |= {
-            "ids": ids_to_lock(checkpoints),
-            "worker": self._worker_id,
-            "fences": orjson.dumps(fences).decode(),
-            "fenced": len(fences),
-        }
+        sql, parameters = at_once(checkpoints, self._worker_id)
         with cursor() as opened:
-            opened.execute(prepared.FENCE + sql + statements.COMMIT, parameters)
+            opened.execute(sql, parameters)
             fault("ledger.after_commit")
             self._match(opened, checkpoints)
         return [each.read_seq for each in checkpoints]
@@ -165,13 +146,3 @@ class Committer:
             return set()
         opened.execute("SELECT id FROM executions_execution WHERE id = ANY(%s)", [list(missing)])
         return {row[0] for row in opened.fetchall()}
-
-
-def _heard(checkpoint: Checkpoint) -> int:
-    """The last message up to which this checkpoint may be written without a second look.
-
-    Whoever gives the row up need not know: the statement makes it ready again at once.
-    """
-    if checkpoint.heeds:
-        return int(checkpoint.row["seen_seq"])
-    return _EVERYTHING if checkpoint.releases else checkpoint.read_seq

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 
 from workflows.compiled import compiled_version
 from workflows.definition.compiled import CompiledDefinition, CompiledScope
@@ -18,6 +18,8 @@ class Runnable:
     workflow: str
     version: str
 
+
+MAX_KNOWN = 1024
 
 # Stands in where a stored version can't be run by this release.
 UNRUNNABLE = Runnable(
@@ -38,12 +40,27 @@ UNRUNNABLE = Runnable(
 )
 
 
-@lru_cache(maxsize=1024)
+# The versions that were run last, the latest at the end. Published content is frozen, so what is
+# here never goes stale.
+_known: OrderedDict[int, Runnable] = OrderedDict()
+
+
+def is_known(version_id: int) -> bool:
+    """Whether `runnable_version` answers without asking the database."""
+    return version_id in _known
+
+
 def runnable_version(version_id: int) -> Runnable:
-    """The version of this id. Published content is frozen, so this never goes stale.
+    """The version of this id.
 
     Blocks on the database at the first call for a version. Raises DomainError if this release
     can't run it.
     """
-    row = WorkflowVersion.objects.values("version", "workflow__slug").get(pk=version_id)
-    return Runnable(compiled_version(version_id), row["workflow__slug"], row["version"])
+    found = _known.get(version_id)
+    if found is None:
+        row = WorkflowVersion.objects.values("version", "workflow__slug").get(pk=version_id)
+        compiled = compiled_version(version_id)
+        found = _known[version_id] = Runnable(compiled, row["workflow__slug"], row["version"])
+        if len(_known) > MAX_KNOWN:
+            _known.popitem(last=False)
+    return found

@@ -4,6 +4,9 @@ Whatever checkpoints are pending when the thread comes round are committed toget
 commit is on its way to the disk the next batch gathers. Rows are locked in the order of ids and
 fenced by owner, epoch and revision, so a worker that has lost its lease writes nothing, and a
 checkpoint whose commit was cut off by a lost connection is recognised and not written twice.
+
+An execution that is alone has nobody to gather with: its checkpoints leave the thread out, see
+`lone.py`, and come back to it if anything is the matter.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from executions.engine.events import ChildrenEnded, Surveyed
 from executions.engine.states import Reason
 from executions.hidden.veil import Veil
 from executions.runtime import limits, prepared, statements
+from executions.runtime.batch import is_simple
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.claims import (
     Claim,
@@ -34,10 +38,12 @@ from executions.runtime.claims import (
     read_children,
     read_claims,
     read_messages,
+    reads_nothing,
 )
 from executions.runtime.committing import BUSY, Committer, Fenced, Refused, Unheard
-from executions.runtime.faults import fault
+from executions.runtime.faults import fault, is_injected
 from executions.runtime.limits import Barred
+from executions.runtime.lone import Lone
 from executions.runtime.matching import Woken
 from executions.runtime.outers import Outers
 from executions.runtime.rows import cursor
@@ -103,6 +109,7 @@ class Ledger:
         """on_woken: hears, on the ledger's thread, what a checkpoint has made ready beside it."""
         self.worker_id = worker_id
         self._committer = Committer(worker_id, on_woken=on_woken)
+        self._lone = Lone(worker_id)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         # Executions this process knows it owns, by id, with the epoch of the claim.
         self._held: dict[int, int] = {}
@@ -110,6 +117,8 @@ class Ledger:
         self.rules = Rules()
         self._closed = False
         self._lost_connection = False
+        # Something may be claimed that is not in `_held` yet.
+        self._claims_alone = False
         self.commits = 0
         self.checkpoints = 0
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
@@ -149,7 +158,36 @@ class Ledger:
             "queue": queue_name,
             "suspect": suspect_after,
         }
+        if not self._closed and not self._held and self._lone.is_free():
+            rows = await self._claim_alone(parameters)
+            if rows is not None:
+                return await self._read_alone(rows)
         return await self._ask(lambda: self._claim(prepared.CLAIM_ONE, parameters))
+
+    async def _claim_alone(self, parameters: dict[str, Any]) -> list[tuple[Any, ...]] | None:
+        """Claim without the thread; None = not done."""
+        # First, so that the thread, which frees strays only after it has lost its connection, sees
+        # this or is seen.
+        self._claims_alone = True
+        try:
+            if self._lost_connection:
+                return None
+            rows = await self._lone.claim(parameters)
+            if rows is None:
+                # It may be claimed all the same.
+                self._lost_connection = True
+                return None
+            self._held.update({row[0]: row[1] for row in rows})
+            fault("ledger.after_claim")
+            return rows
+        finally:
+            self._claims_alone = False
+
+    async def _read_alone(self, rows: list[tuple[Any, ...]]) -> list[Claim]:
+        if reads_nothing(rows):
+            return read_claims(rows, self._outers)
+        found: list[Claim] = await self.read(lambda: read_claims(rows, self._outers))
+        return found
 
     async def claim_suspect(self, *, queue_name: str, suspect_after: int) -> list[Claim]:
         """Become the owner of one execution that may be killing its workers, if there is any."""
@@ -169,10 +207,28 @@ class Ledger:
         Raises Fenced if the execution is not ours any more, Refused if PostgreSQL can't hold it,
         Unheard if it `heeds` messages and some have come that its plan has not seen.
         """
+        if self._goes_alone(checkpoint) and await self._lone.record(checkpoint):
+            return self._went_alone(checkpoint)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
         self._put(_Job(answer, loop, checkpoint=checkpoint))
         return await answer
+
+    def _goes_alone(self, checkpoint: Checkpoint) -> bool:
+        """Whether no other checkpoint could go with it, and it needs nothing that takes longer.
+
+        Whoever wants to stop between the lock and the commit needs the thread.
+        """
+        is_alone = not self._closed and len(self._held) == 1 and is_simple(checkpoint)
+        return is_alone and not is_injected("ledger.before_commit") and self._lone.is_free()
+
+    def _went_alone(self, checkpoint: Checkpoint) -> int:
+        fault("ledger.after_commit")
+        self.commits += 1
+        self.checkpoints += 1
+        if checkpoint.releases:
+            self._held.pop(checkpoint.execution_id, None)
+        return checkpoint.read_seq
 
     async def freshen(self) -> None:
         """Make sure that what is known of switches and limits is not old."""
@@ -218,6 +274,7 @@ class Ledger:
             self._closed = True
             self._jobs.put(None)
             self._thread.join(timeout=10)
+            self._lone.close()
 
     async def _ask(self, run: Callable[[], Any]) -> Any:
         loop = asyncio.get_running_loop()
@@ -328,7 +385,7 @@ class Ledger:
         is_anew = False
         while True:
             try:
-                if self._lost_connection:
+                if self._lost_connection and not self._claims_alone:
                     self._release_strays()
                 return run()
             except TRY_AGAIN as error:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from django.db import connection
 
 from executions.engine.states import State
-from executions.runtime import prepared
+from executions.runtime import lone, prepared
 from executions.runtime.process import WorkerProcess
 from executions.runtime.rows import cursor
 from tests.engine import NOOP, published, reread, started, worker
@@ -65,6 +68,22 @@ def test_plans_made_on_empty_tables_go_by_index(opened, execute, parameters, ind
     assert "Index Cond: (id = ANY (" in plan
     assert plan.count("Hash Join") == plan.count("Function Scan")
     assert not [word for word in ("Seq Scan", "Bitmap", "Nested Loop", "Merge") if word in plan]
+
+
+def test_plans_of_what_runs_alone_made_on_empty_tables_go_by_the_key() -> None:
+    session = psycopg2.connect(**connection.get_connection_params())
+    step = dict.fromkeys(re.findall(r"%\((\w+)\)s", lone.STEP))
+    with closing(session), session.cursor() as opened:
+        opened.execute(lone.SET_UP)
+        plans = [
+            plan_of(opened, lone.EXECUTE_STEP, step),
+            plan_of(opened, lone.EXECUTE_CLAIM, {"worker": 1, "id": 2, "queue": "q", "suspect": 3}),
+        ]
+
+    key, worker_key = "executions_execution_pkey", "executions_worker_pkey"
+    for plan, indexes in zip(plans, ([key], [worker_key, key, key]), strict=True):
+        assert re.findall(r"Index.* Scan using (\w+)", plan) == indexes, plan
+        assert not [word for word in ("Seq Scan", "Bitmap", "Merge") if word in plan], plan
 
 
 def test_an_execution_goes_on_when_its_statements_are_gone() -> None:

@@ -1,0 +1,149 @@
+"""A connection of the event loop's own: one statement at a time, without a change of threads.
+
+Handing something to the ledger's thread and hearing of it again takes as long as PostgreSQL takes
+to carry a small checkpoint out. Where one execution is alone nobody shares that price with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import structlog
+from django.db import connection
+from psycopg2 import extensions, extras
+
+log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a statement answered: how many rows it was about, and those that it returned."""
+
+    count: int
+    rows: list[tuple[Any, ...]]
+
+
+class Direct:
+    """Opens by itself when it is first asked for. Everything here happens on the loop's thread.
+
+    set_up: carried out on every new connection. What fails is raised to whoever asked, and the
+    connection is given up with it: the next one begins without a broken transaction.
+    """
+
+    def __init__(self, set_up: str) -> None:
+        self._set_up = set_up
+        self._connection: Any = None
+        self._cursor: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_set_up = False
+        self._answer: asyncio.Future[Reply] | None = None
+        # What the loop looks after: the file, and whether it is to be written to.
+        self._watched: tuple[int, bool] | None = None
+        self._not_before = float("-inf")
+
+    def is_free(self) -> bool:
+        """Whether a statement can be sent right now; begins to connect if there is no connection.
+
+        Looking the server's name up is the one thing about it that may hold up the loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._connection is not None and self._loop is not loop:
+            self.close()
+        if self._connection is None:
+            if loop.time() >= self._not_before:
+                self._open(loop)
+            return False
+        return self._is_set_up and self._answer is None
+
+    async def execute(self, sql: str, parameters: Mapping[str, Any]) -> Reply:
+        """Carry out one statement; only while it is free.
+
+        Whoever is cancelled meanwhile does not hear of it; the statement is carried out.
+        """
+        assert self._answer is None
+        assert self._loop is not None
+        answer: asyncio.Future[Reply] = self._loop.create_future()
+        self._answer = answer
+        self._send(sql, parameters)
+        return await answer
+
+    def close(self) -> None:
+        """End the connection, whatever it is doing."""
+        self._watch(None)
+        opened, self._connection = self._connection, None
+        self._cursor, self._is_set_up = None, False
+        if opened is not None:
+            opened.close()
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done() and not answer.get_loop().is_closed():
+            answer.set_exception(psycopg2.OperationalError("The connection was closed."))
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._not_before = loop.time() + RETRY_SECONDS
+        given = {**connection.get_connection_params(), "async_": 1}
+        try:
+            self._connection = psycopg2.connect(**given)
+        except psycopg2.Error as error:
+            log.info("direct.not_opened", error=str(error).strip())
+            return
+        # JSON is read where it is needed, as Django has it.
+        extras.register_default_jsonb(self._connection, loads=lambda text: text)
+        self._go_on()
+
+    def _send(self, sql: str, parameters: Mapping[str, Any] | None) -> None:
+        try:
+            self._cursor = self._connection.cursor()
+            self._cursor.execute(sql, parameters)
+        except psycopg2.Error as error:
+            self._fail(error)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Something may have arrived, or may be sent."""
+        try:
+            state = self._connection.poll()
+        except psycopg2.Error as error:
+            self._fail(error)
+            return
+        self._watch(state == extensions.POLL_WRITE)
+        if state == extensions.POLL_OK:
+            self._arrived()
+
+    def _arrived(self) -> None:
+        if self._cursor is None:
+            self._send(self._set_up, None)
+            return
+        self._is_set_up = True
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            rows = self._cursor.fetchall() if self._cursor.description else []
+            answer.set_result(Reply(self._cursor.rowcount, rows))
+
+    def _fail(self, error: psycopg2.Error) -> None:
+        answer, self._answer = self._answer, None
+        self.close()
+        if answer is None:
+            log.info("direct.lost", error=str(error).strip())
+        elif not answer.done():
+            answer.set_exception(error)
+
+    def _watch(self, writes: bool | None) -> None:
+        """Look after the connection's file; None = no more."""
+        wanted = None if writes is None else (self._connection.fileno(), writes)
+        if wanted == self._watched or self._loop is None:
+            return
+        if self._watched is not None and not self._loop.is_closed():
+            file, was_writing = self._watched
+            (self._loop.remove_writer if was_writing else self._loop.remove_reader)(file)
+        self._watched = wanted
+        if wanted is not None:
+            add = self._loop.add_writer if wanted[1] else self._loop.add_reader
+            add(wanted[0], self._go_on)
