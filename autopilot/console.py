@@ -16,7 +16,7 @@ def _file(path: str) -> Callable[[HttpRequest], str]:
 
 
 def _item(
-    title: str, icon: str, page: str | Callable[[], str], permission: str = "", badge: str = ""
+    title: str, icon: str, page: str | Callable[[], str], *permissions: str, badge: str = ""
 ) -> dict[str, Any]:
     def link() -> str:
         name = page if isinstance(page, str) else page()
@@ -26,7 +26,7 @@ def _item(
             return ""
 
     def allowed(request: HttpRequest) -> bool:
-        return bool(link()) and (not permission or request.user.has_perm(permission))
+        return bool(link()) and request.user.has_perms(permissions)
 
     item = {"title": title, "icon": icon, "link": lazy(link, str)(), "permission": allowed}
     return {**item, "badge": badge} if badge else item
@@ -103,6 +103,13 @@ UNFOLD: dict[str, Any] = {
                         "account_tree",
                         "workflows_workflow_changelist",
                         "workflows.view_workflow",
+                    ),
+                    _item(
+                        "Rollouts",
+                        "call_split",
+                        "workflows_rollout_changelist",
+                        "workflows.view_workflow",
+                        "executions.view_execution",
                     ),
                 ],
             },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -38,10 +39,15 @@ SELECT EXISTS (SELECT 1 FROM way JOIN executions_errorstart s ON s.started_id = 
 """
 
 
-def start_owed() -> int:
-    """Start what failures owe; answers how many were seen to. What can't be started says why."""
+def start_owed(execution_ids: Collection[int] | None = None) -> int:
+    """Start what failures owe; answers how many were seen to. What can't be started says why.
+
+    execution_ids: only what the failures of these owe; None = all.
+    """
     seen_to = 0
     owed = ErrorStart.objects.filter(status=ErrorStart.Status.OWED).order_by("pk")
+    if execution_ids is not None:
+        owed = owed.filter(execution__in=execution_ids)
     for pk in list(owed.values_list("pk", flat=True)[:BATCH]):
         try:
             seen_to += _start(pk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -184,17 +185,25 @@ def tend() -> tuple[int, int]:
     """Put aside what is ready of workflows that are off, so that no claim has to look past it, and
     take up again what is to go on. Answers how many of each, at most BATCH.
     """
-    off = live_holds(clock.now()).filter(mode=Hold.Mode.ALL, workflow__isnull=False)
-    held = list(off.values_list("workflow_id", flat=True))
-    parked = _run(parking_sql.PARK, held) if held else 0
-    unparked = _run(parking_sql.UNPARK, held)
+    held = _off()
+    parked = len(_run(parking_sql.PARK, held)) if held else 0
+    unparked = len(_run(parking_sql.UNPARK, held))
     if parked or unparked:
         log.info("holds.tended", parked=parked, unparked=unparked)
     return parked, unparked
 
 
-def _run(sql: str, held: list[int]) -> int:
+def take_up(ids: Collection[int]) -> set[int]:
+    """Take those of these up again whose workflow is on; answers who was."""
+    return _run(parking_sql.UNPARK, _off(), only=list(ids))
+
+
+def _off() -> list[int]:
+    off = live_holds(clock.now()).filter(mode=Hold.Mode.ALL, workflow__isnull=False)
+    return list(off.values_list("workflow_id", flat=True))
+
+
+def _run(sql: str, held: list[int], only: list[int] | None = None) -> set[int]:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql, {"batch": BATCH, "held": held})
-        count: int = cursor.rowcount
-    return count
+        cursor.execute(sql, {"batch": BATCH, "held": held, "only": only})
+        return {row[0] for row in cursor.fetchall()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,8 +195,7 @@ def sweep() -> tuple[int, int]:
         cursor.execute(limits_sql.ARE_WAITED_FOR)
         if not cursor.fetchone()[0]:
             return 0, strays
-        cursor.execute("SET LOCAL lock_timeout = '2s'")
-        cursor.execute(limits_sql.LOCK_ALL)
+        _lock_all(cursor)
         cursor.execute(limits_sql.HAND_ON_AND_TELL)
         queues = [row[0] for row in cursor.fetchall()]
     if queues or strays:
@@ -204,3 +203,23 @@ def sweep() -> tuple[int, int]:
     for queue in sorted(set(queues)):
         dispatch.ring(queue)
     return len(queues), strays
+
+
+def hand_on_to(ids: Collection[int]) -> set[int]:
+    """Give free places to those of these whose turn it is; answers who got one."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        _lock_all(cursor)
+        cursor.execute(limits_sql.HAND_ON_TO_THESE, {"only": list(ids)})
+        return {row[0] for row in cursor.fetchall()}
+
+
+def take_from(ids: Collection[int]) -> set[int]:
+    """Take the places of these away that belong to no call; answers who had some."""
+    with connection.cursor() as cursor:
+        cursor.execute(limits_sql.STRAYS_OF_THESE, {"only": list(ids)})
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _lock_all(cursor: Any) -> None:
+    cursor.execute("SET LOCAL lock_timeout = '2s'")
+    cursor.execute(limits_sql.LOCK_ALL)

@@ -16,15 +16,10 @@ from django.db import connection, transaction
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
-from executions import failing, holding, limiting, slots
-from executions.asking import ask
-from executions.engine.events import Verb
+from executions import healing
 from executions.models import Execution
 from executions.runtime import dispatch, matching, slots_sql
 from executions.runtime import recovery_sql as sql
-from executions.runtime.lease import free_lost_workers
-from workflows.compiled import compiled_version
-from workflows.definition.compiled import MapConfig
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +28,6 @@ MAX_FOUND = 1_000
 # Longer than it takes the clock to see to something by itself.
 LATE_SECONDS = 10.0
 MAX_KEYS = 500
-ORPHAN_REASON = "what it belonged to has ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +50,25 @@ class Stuck:
 
 Rows = list[tuple[int, str, str]]
 Find = Callable[[Any, dict[str, Any]], Rows]
-Heal = Callable[[Sequence[Stuck], Actor], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One way to be stuck. sentence: with the detail that its question answers."""
+    """One way to be stuck.
+
+    sentence: with the detail that its question answers. heal: of `healing`; None = up to people.
+    goes_alone: each execution is put right in a transaction of its own. only_rings: whether it
+    helps is seen later.
+    """
 
     code: str
     find: Find
     sentence: str
     remedy: str = ""
-    heal: Heal | None = None
+    heal: healing.Heal | None = None
     is_expected: bool = False
+    goes_alone: bool = False
+    only_rings: bool = False
 
 
 def find_stuck(
@@ -86,21 +86,45 @@ def find_stuck(
 def recover_executions(*, actor: Actor, ids: Collection[int] | None = None) -> list[Stuck]:
     """Put right what can be, and answer all that was stuck with what came of it.
 
-    Everything is looked at again under its lock, so what goes on meanwhile is left alone. Each
-    execution that was changed is audited. Raises PermissionDenied.
+    ids: these only, and nothing is done for others. Everything is looked at again under its lock,
+    so what goes on meanwhile is left alone. Each execution that was changed is audited, in the
+    transaction that changes it. Raises PermissionDenied.
     """
     actor.require(Permission.EXECUTION_CONTROL)
     found: list[Stuck] = []
     for kind in KINDS:
         stuck = _find(kind, ids)
         if stuck and kind.heal is not None:
-            kind.heal(stuck, actor)
-            left = {one.execution_id for one in _find(kind, [each.execution_id for each in stuck])}
-            is_late = kind.code == "not_taken"
-            stuck = [replace(one, freed=is_late or one.execution_id not in left) for one in stuck]
-            _note(stuck, actor, changes=not is_late)
+            healed = _heal(kind, kind.heal, stuck, actor)
+            chosen = [one.execution_id for one in stuck if one.execution_id not in healed]
+            asks_again = bool(chosen) and not kind.only_rings
+            left = {one.execution_id for one in _find(kind, chosen)} if asks_again else set()
+            stuck = [replace(one, freed=one.execution_id not in left) for one in stuck]
+            freed = sum(bool(one.freed) for one in stuck)
+            log.warning("executions.recovered", code=kind.code, freed=freed, found=len(stuck))
         found += stuck
     return found
+
+
+def _heal(kind: _Kind, heal: healing.Heal, stuck: Sequence[Stuck], actor: Actor) -> set[int]:
+    """Those that were put right here, and not by somebody else meanwhile."""
+    ids = [one.execution_id for one in stuck]
+    healed: set[int] = set()
+    for portion in [[pk] for pk in ids] if kind.goes_alone else [ids]:
+        with transaction.atomic():
+            changed = set(heal(portion, actor))
+            audit.record_many(
+                actor=actor,
+                action="execution.recovered",
+                changes=[
+                    (row, None, {"was": kind.code})
+                    for row in Execution.objects.filter(pk__in=changed).only("pk").order_by("pk")
+                ],
+            )
+        healed |= changed
+    for queue in sorted({one.queue for one in stuck}):
+        dispatch.ring(queue)
+    return healed
 
 
 def _find(kind: _Kind, ids: Collection[int] | None) -> list[Stuck]:
@@ -118,19 +142,6 @@ def _find(kind: _Kind, ids: Collection[int] | None) -> list[Stuck]:
         )
         for pk, queue, detail in rows
     ]
-
-
-def _note(stuck: Sequence[Stuck], actor: Actor, *, changes: bool) -> None:
-    freed = {one.execution_id: one for one in stuck if one.freed}
-    log.warning("executions.recovered", code=stuck[0].code, freed=len(freed), found=len(stuck))
-    if changes:
-        rows = Execution.objects.filter(pk__in=freed).only("pk")
-        with transaction.atomic():
-            audit.record_many(
-                actor=actor,
-                action="execution.recovered",
-                changes=[(row, None, {"was": freed[row.pk].code}) for row in rows],
-            )
 
 
 # Finding ---------------------------------------------------------------------------------------
@@ -163,78 +174,6 @@ def _slot_free(cursor: Any, given: dict[str, Any]) -> Rows:
     return [(pk, queue, key.partition(":")[2]) for pk, queue, key in cursor.fetchall()]
 
 
-# Putting right ---------------------------------------------------------------------------------
-
-
-def _ring(stuck: Sequence[Stuck], actor: Actor) -> None:
-    for queue in sorted({one.queue for one in stuck}):
-        dispatch.ring(queue)
-
-
-def _free_lost(stuck: Sequence[Stuck], actor: Actor) -> None:
-    for queue in sorted(free_lost_workers()):
-        dispatch.ring(queue)
-
-
-def _with(statement: str) -> Heal:
-    """Run it for the executions, and ring."""
-
-    def heal(stuck: Sequence[Stuck], actor: Actor) -> None:
-        _run(statement, {"ids": [one.execution_id for one in stuck]})
-        _ring(stuck, actor)
-
-    return heal
-
-
-def _let_go(stuck: Sequence[Stuck], actor: Actor) -> None:
-    for row in Execution.objects.filter(pk__in=[one.execution_id for one in stuck]).order_by("pk"):
-        config = compiled_version(row.version_id).steps[row.current_step].config
-        most = config.max_concurrency if isinstance(config, MapConfig) else None
-        _run(sql.LET_GO, {"id": row.pk, "concurrency": most or 1})
-    _ring(stuck, actor)
-
-
-def _cancel(stuck: Sequence[Stuck], actor: Actor) -> None:
-    ids = [one.execution_id for one in stuck]
-    ask(ids=ids, verb=Verb.CANCEL, actor=actor, reason=ORPHAN_REASON)
-
-
-def _give_back_slots(stuck: Sequence[Stuck], actor: Actor) -> None:
-    keys = {
-        row[0] for row in _run(sql.GIVE_BACK_SLOTS, {"ids": [one.execution_id for one in stuck]})
-    }
-    slots.hand_out(keys)
-
-
-def _hand_out(stuck: Sequence[Stuck], actor: Actor) -> None:
-    rows = Execution.objects.filter(pk__in=[one.execution_id for one in stuck])
-    slots.hand_out(set(rows.values_list("slot_key", flat=True)))
-
-
-def _match(stuck: Sequence[Stuck], actor: Actor) -> None:
-    for queue in sorted(matching.match_all()):
-        dispatch.ring(queue)
-
-
-def _sweep_limits(stuck: Sequence[Stuck], actor: Actor) -> None:
-    limiting.sweep()
-
-
-def _tend(stuck: Sequence[Stuck], actor: Actor) -> None:
-    holding.tend()
-    _ring(stuck, actor)
-
-
-def _start_owed(stuck: Sequence[Stuck], actor: Actor) -> None:
-    failing.start_owed()
-
-
-def _run(statement: str, parameters: Any) -> list[tuple[Any, ...]]:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall()) if cursor.description else []
-
-
 _TAKE_BACK = "It is taken from the worker and given to the next one, from its last recorded step."
 _AGAIN = (
     "It is made ready; whoever takes it sees where it stands, and sleeps again if that is right."
@@ -245,7 +184,7 @@ KINDS: tuple[_Kind, ...] = (
         _asked(sql.WORKER_LOST),
         "It belongs to the worker {detail}, whose lease is over.",
         _TAKE_BACK,
-        _free_lost,
+        healing.free_lost,
         is_expected=True,
     ),
     _Kind(
@@ -253,49 +192,50 @@ KINDS: tuple[_Kind, ...] = (
         _asked(sql.OWNER_MISSING),
         "It belongs to the worker number {detail}, which does not exist.",
         _TAKE_BACK,
-        _with(sql.FREE_OWNERLESS),
+        healing.by(sql.FREE_OWNERLESS),
     ),
     _Kind(
         "slot_of_ended",
         _asked(sql.SLOT_OF_ENDED),
         "It has ended and still holds a slot of the concurrency key {detail}.",
         "The slot is taken from it and handed on.",
-        _give_back_slots,
+        healing.give_back_slots,
     ),
     _Kind(
         "parent_ended",
         _asked(sql.PARENT_ENDED),
         "The execution {detail}, which it is part of, has ended, and nobody has asked it to.",
         "It is asked to cancel.",
-        _cancel,
+        healing.cancel,
     ),
     _Kind(
         "children_ended",
         _asked(sql.CHILDREN_ENDED),
         "It waits at step {detail} for children that have all ended.",
         "Its counts are made right, and it is told.",
-        _with(sql.TELL_PARENTS),
+        healing.by(sql.TELL_PARENTS),
     ),
     _Kind(
         "items_left",
         _asked(sql.ITEMS_LEFT),
         "Of the items of its step {detail} some are left, and none is under way.",
         "As many of them as may be under way at once are let go.",
-        _let_go,
+        healing.let_go,
+        goes_alone=True,
     ),
     _Kind(
         "message_unheard",
         _asked(sql.MESSAGE_UNHEARD),
         "Messages to it that nobody has read: {detail}; nobody has it, and nothing would wake it.",
         _AGAIN,
-        _with(sql.WAKE),
+        healing.by(sql.WAKE),
     ),
     _Kind(
         "nothing_wakes",
         _asked(sql.NOTHING_WAKES),
         "It is {detail}, nobody has it, and no moment is set at which somebody would take it.",
         _AGAIN,
-        _with(sql.WAKE),
+        healing.by(sql.WAKE),
     ),
     _Kind(
         "wait_missing",
@@ -308,7 +248,7 @@ KINDS: tuple[_Kind, ...] = (
         _signal_there,
         "It waits for a signal that is there: number {detail}.",
         "The signal is given to it.",
-        _match,
+        healing.give_signals,
         is_expected=True,
     ),
     _Kind(
@@ -316,15 +256,15 @@ KINDS: tuple[_Kind, ...] = (
         _slot_free,
         "It waits for a slot of the concurrency key {detail}, and one is free.",
         "Free slots are handed out in the order of the line.",
-        _hand_out,
+        healing.hand_out_slots,
         is_expected=True,
     ),
     _Kind(
         "limit_stray",
         _asked(sql.LIMIT_STRAYS),
         "It makes no call and still has a place in the limit of {detail}.",
-        "The place is taken from it and handed on.",
-        _sweep_limits,
+        "The place is taken from it, for whoever is next.",
+        healing.take_places,
         is_expected=True,
     ),
     _Kind(
@@ -332,7 +272,7 @@ KINDS: tuple[_Kind, ...] = (
         _asked(sql.LIMIT_WAITS),
         "It waits for a place in the limit of {detail}, and one is free.",
         "Free places are handed out in the order of the line.",
-        _sweep_limits,
+        healing.hand_on_places,
         is_expected=True,
     ),
     _Kind(
@@ -340,7 +280,7 @@ KINDS: tuple[_Kind, ...] = (
         _asked(sql.PARKED),
         "It was put aside while its workflow was paused, and that is over.",
         "It is taken up again.",
-        _tend,
+        healing.take_up,
         is_expected=True,
     ),
     _Kind(
@@ -348,15 +288,17 @@ KINDS: tuple[_Kind, ...] = (
         _asked(sql.START_OWED),
         "It has failed, and the workflow {detail}, which is to hear of it, was not started.",
         "It is started.",
-        _start_owed,
+        healing.start_owed,
         is_expected=True,
+        goes_alone=True,
     ),
     _Kind(
         "not_taken",
         _asked(sql.NOT_TAKEN),
         "It is ready since {detail} UTC, and no worker has taken it.",
         "The workers of its queue are told again.",
-        _ring,
+        healing.nothing,
         is_expected=True,
+        only_rings=True,
     ),
 )

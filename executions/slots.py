@@ -137,11 +137,14 @@ def _settle_rows(rows: Sequence[Execution]) -> None:
             row.reason = Reason.QUEUED.value
 
 
-def hand_out(keys: Collection[str], *, waits: bool = True) -> set[int]:
+def hand_out(
+    keys: Collection[str], *, waits: bool = True, only: Collection[int] | None = None
+) -> set[int]:
     """Give the free slots of these keys to those who wait for them; answers who got one.
 
     waits: for whoever counts one of the keys right now, which may be a long transaction of
-    somebody's own; otherwise that key is left out.
+    somebody's own; otherwise that key is left out. only: to these, if it is their turn; None = to
+    all.
     """
     if not keys:
         return set()
@@ -152,10 +155,13 @@ def hand_out(keys: Collection[str], *, waits: bool = True) -> set[int]:
         else:
             cursor.execute(slots_sql.LOCK_FREE, {"slots": chosen})
             chosen = [row[0] for row in cursor.fetchall()]
-        cursor.execute(slots_sql.GRANT_AND_TELL, {"slots": chosen})
+        if only is None:
+            cursor.execute(slots_sql.GRANT_AND_TELL, {"slots": chosen})
+        else:
+            cursor.execute(slots_sql.GRANT_THESE_AND_TELL, {"slots": chosen, "only": list(only)})
         granted: dict[int, str] = dict(cursor.fetchall())
     for queue in sorted(set(granted.values())):
-        dispatch.ring(queue)
+        after_commit(dispatch.ring, queue)
     return set(granted)
 
 

@@ -82,7 +82,8 @@ class WorkflowAdmin(
     def workflow_page(self, request: HttpRequest, *, pk: int) -> HttpResponseBase:
         """One workflow: is it healthy, and which version is live?"""
         workflow = self.workflow(request, pk)
-        rows = workflow.versions.highest_first().select_related("author").with_override()
+        rows = workflow.versions.highest_first().select_related("author")
+        rows = rows.with_override().with_share()
         versions = list(rows.prefetch_related(*REVIEWS)[: SHOWN_VERSIONS + 1])
         for row in versions:
             row.workflow = workflow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from django.apps import apps
@@ -10,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from autopilot.accounts.actors import Actor
 from autopilot.accounts.roles import Permission
-from workflows.versioning.rollouts import RolloutState
+from workflows.versioning.rollouts import DecisionKind, RolloutState
 from workflows.versioning.states import STARTABLE, VersionState
 
 if TYPE_CHECKING:
@@ -114,6 +115,12 @@ class WorkflowVersionQuerySet(models.QuerySet["WorkflowVersion"]):
         against = rows.filter(version=OuterRef("pk"), judgement__enough=False)
         return self.annotate(was_overridden=Exists(against))
 
+    def with_share(self) -> Self:
+        """Annotate `rollout_percent`: how many of the starts an active rollout gives it; None
+        without one."""
+        rollout = _active_rollouts(candidate=OuterRef("pk"))
+        return self.annotate(rollout_percent=Subquery(rollout.values("percent")[:1]))
+
 
 class RolloutQuerySet(models.QuerySet["Rollout"]):
     def visible_to(self, actor: Actor) -> Self:
@@ -123,3 +130,18 @@ class RolloutQuerySet(models.QuerySet["Rollout"]):
     def active(self) -> Self:
         """Those that starts heed; a workflow has one at most."""
         return self.filter(state=RolloutState.ACTIVE)
+
+    def stopped_since(self, at: datetime) -> Self:
+        """Those that stopped themselves and were the last word on their workflow: no rollout was
+        begun since, and no version published. Annotates `stop_reason`."""
+        later = self.model._default_manager.filter(
+            workflow=OuterRef("workflow"), pk__gt=OuterRef("pk")
+        )
+        published = _versions().filter(
+            workflow=OuterRef("workflow"), published_at__gt=OuterRef("ended_at")
+        )
+        decisions = apps.get_model("workflows", "RolloutDecision")._default_manager
+        stop = decisions.filter(rollout=OuterRef("pk"), kind=DecisionKind.STOPPED)
+        rows = self.filter(state=RolloutState.STOPPED, ended_at__gt=at)
+        rows = rows.exclude(Exists(later)).exclude(Exists(published))
+        return rows.annotate(stop_reason=Subquery(stop.values("reason")[:1]))

@@ -13,21 +13,18 @@ from django.urls import reverse
 from autopilot.accounts.roles import Permission
 from autopilot.common import clock
 from executions.console.keys import keys_of
-from executions.console.rollout_view import MAY_DECIDE, view_of
+from executions.console.rollout_view import MAY_DECIDE, STOP_IS_NEWS, view_of
 from executions.console.switches import MODE_WORDS, hold_of
 from executions.holding import live_holds
 from executions.models import Execution, Hold
 from workflows.console.panels import Activity, Mark, Panel, Verb
 from workflows.models import Rollout, Workflow, WorkflowVersion
-from workflows.versioning.rollouts import RolloutState
 from workflows.versioning.states import VersionState
 
 DAY = timedelta(hours=24)
 # The bar of one workflow looks at no more than this many of its newest executions.
 NEWEST = 200
 SHOWN = 10
-# For so long a workflow's page says that its rollout was stopped.
-NEWS = timedelta(days=7)
 # What the pages of `executions.console.switches` ask for.
 MAY_SWITCH = (Permission.MONITORING_VIEW, Permission.LIMITS_MANAGE)
 
@@ -154,9 +151,8 @@ def _rollout(request: HttpRequest, workflow: Workflow) -> Sequence[Panel]:
     if last.is_active:
         view = view_of(last, may_decide=request.user.has_perms(MAY_DECIDE))
         return [Panel("rollouts/panel.html", {"view": view})]
-    is_news = last.ended_at is not None and clock.now() - last.ended_at < NEWS
-    if last.state != RolloutState.STOPPED or not is_news:
+    stopped = rows.stopped_since(clock.now() - STOP_IS_NEWS)
+    found = stopped.select_related("candidate", "baseline").first()
+    if found is None:
         return []
-    decision = last.decisions.order_by("pk").last()
-    context = {"rollout": last, "reason": decision.reason if decision else ""}
-    return [Panel("rollouts/stopped.html", context, is_notice=True)]
+    return [Panel("rollouts/stopped.html", {"rollout": found}, is_notice=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -49,6 +49,8 @@ _DECISIONS = {
 }
 MAY_LOOK = (Permission.WORKFLOW_VIEW, Permission.EXECUTION_VIEW)
 MAY_DECIDE = (*MAY_LOOK, Permission.WORKFLOW_PUBLISH)
+# For so long it is said unasked that a rollout stopped itself.
+STOP_IS_NEWS = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)

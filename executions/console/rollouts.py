@@ -117,7 +117,7 @@ class RolloutAdmin(PageAdmin):
         ]
 
     def list_page(self, request: HttpRequest) -> HttpResponseBase:
-        """Every rollout, those under way first; of one workflow if the address names it."""
+        """Every rollout, the newest first; of one workflow if the address names it."""
         rows = Rollout.objects.visible_to(actor_of(request.user, request))
         slug = request.GET.get("workflow", "").strip()[:200]
         if slug:

@@ -36,21 +36,16 @@ from executions.engine.commands import (
     Yield,
 )
 from executions.engine.events import Verb
-from executions.engine.payload import Payload
-from executions.engine.slots import Slot
-from executions.engine.snapshot import Phase, Position, Snapshot
-from executions.engine.states import ENDED, Reason, State, UndoState, is_legal
+from executions.engine.snapshot import Phase, Snapshot
+from executions.engine.states import ENDED, Reason, State, is_legal
 from executions.hidden.veil import Veil
-from executions.runtime import veiling
+from executions.runtime import columns, veiling
+from executions.runtime.columns import MAX_ACTOR_CHARS, MAX_REASON_CHARS
 from executions.runtime.control import control_to_json
-from workflows.definition.redaction import Place
 
 Directive = Call | CallUndo | Survey | Yield | Rest | Block | Finish
 # `isinstance` is several times as fast with a tuple as with a union.
 _DIRECTIVES = get_args(Directive)
-
-MAX_REASON_CHARS = 200
-MAX_ACTOR_CHARS = 200
 
 
 class IllegalTransition(Exception):
@@ -163,22 +158,22 @@ def build(
         "started_at": after.started_at,
         "release": isinstance(directive, (Block, Finish)),
         "runnable_at": directive.until if isinstance(directive, Block) else None,
-        **_position_columns(after.position),
+        **columns.position_columns(after.position),
     }
     checkpoint = Checkpoint(after.execution_id, epoch, revision, row, directive, read_seq)
     for command in commands:
         match command:
             case RecordStep():
-                checkpoint.steps.append(_step_row(after.execution_id, command, veil))
+                checkpoint.steps.append(columns.step_row(after.execution_id, command, veil))
                 _add_log(checkpoint, command, counters, veil)
             case WriteLog():
                 _add_log(checkpoint, command, counters, veil)
             case Open() | Close() | Reject():
                 _add_outside(checkpoint, command, veil)
             case Promise():
-                checkpoint.promises.append(_promise_row(after.execution_id, command, veil))
+                checkpoint.promises.append(columns.promise_row(after.execution_id, command, veil))
             case Settle():
-                checkpoint.settles.append(_settle_row(after.execution_id, command, veil))
+                checkpoint.settles.append(columns.settle_row(after.execution_id, command, veil))
             case Because(reason):
                 row["reason"] = reason
             case SetVariables():
@@ -187,9 +182,9 @@ def build(
                 row["control"] = control_to_json(command, veiling.writer(veil))
                 row["deadline_at"] = command.deadline
             case Spawn():
-                checkpoint.spawn.extend(_spawn_rows(after.execution_id, command, veil))
+                checkpoint.spawn.extend(columns.spawn_rows(after.execution_id, command, veil))
             case StartOther():
-                checkpoint.starts.append(_start_row(after.execution_id, command, veil))
+                checkpoint.starts.append(columns.start_row(after.execution_id, command, veil))
             case TellChildren():
                 _add_tell(checkpoint, command, veil)
             case LineUp(limit_id) if _is_limited(after):
@@ -259,10 +254,10 @@ def _finish(
 ) -> None:
     row, error, output = checkpoint.row, finish.error, finish.output
     if finish.next_input is not None:
-        follower = _follower(after.execution_id, finish.next_input, finish.next_slot, veil)
+        follower = columns.follower(after.execution_id, finish.next_input, finish.next_slot, veil)
         checkpoint.follows = follower
     row["ended_at"] = now
-    row["output"] = _fragment(veil.payload(output, veil.output)) if output else None
+    row["output"] = orjson.Fragment(veil.payload(output, veil.output)) if output else None
     row["error"] = veiling.error(veil, error)
     row["error_code"] = veil.mask(error.code)[:100] if error else ""
     workflow = after.definition.on_failure.workflow
@@ -281,134 +276,6 @@ def directive_of(commands: Sequence[Command]) -> Directive:
         if isinstance(each, Finish):
             return each
     return found[-1] if found else Yield()
-
-
-def _slot_columns(slot: Slot | None, veil: Veil) -> dict[str, Any]:
-    """A new execution asks for its slot when it is claimed."""
-    return {
-        "slot_key": veil.disguise(slot.key) if slot else None,
-        "slot_limit": slot.limit if slot else 0,
-        "slot_policy": slot.on_limit.value if slot else "",
-    }
-
-
-def _start_row(execution_id: int, start: StartOther, veil: Veil) -> dict[str, Any]:
-    return {
-        "id": start.execution_id,
-        "parent": execution_id,
-        "version": start.version,
-        "input": _fragment(veil.payload(start.input, start.hides)),
-        **_slot_columns(start.slot, veil),
-    }
-
-
-def _follower(execution_id: int, data: Payload, slot: Slot | None, veil: Veil) -> dict[str, Any]:
-    """The execution that continues this one; it asks for its slot when it is claimed."""
-    return {
-        "id": execution_id,
-        "input": _fragment(veil.payload(data, veil.redaction.input)),
-        **_slot_columns(slot, veil),
-    }
-
-
-_fragment = orjson.Fragment
-
-
-def _position_columns(position: Position | None) -> dict[str, Any]:
-    if position is None:
-        return {
-            "current_step": "",
-            "current_seq": 0,
-            "current_phase": "",
-            "current_attempt": 1,
-            "current_since": None,
-            "wait_until": None,
-        }
-    return {
-        "current_step": position.step_id,
-        "current_seq": position.seq,
-        "current_phase": position.phase.value,
-        "current_attempt": position.attempt,
-        "current_since": position.started_at,
-        "wait_until": position.wait_until,
-    }
-
-
-def _step_row(execution_id: int, step: RecordStep, veil: Veil) -> dict[str, Any]:
-    place = veil.redaction.steps.get(step.step_id)
-    return {
-        "execution_id": execution_id,
-        "seq": step.seq,
-        "attempt": step.attempt,
-        "step_id": step.step_id,
-        "name": step.name,
-        "type": step.type,
-        "state": step.state.value,
-        # Never read again, so what is hidden in them need not be kept.
-        "params": _fragment(veil.masked_payload(step.params)),
-        "output": _fragment(veil.payload(step.output, place)),
-        "error": veiling.error(veil, step.error),
-        "started_at": step.started_at,
-        "ended_at": step.ended_at,
-    }
-
-
-def _promise_row(execution_id: int, promise: Promise, veil: Veil) -> dict[str, Any]:
-    return {
-        "execution_id": execution_id,
-        "seq": promise.seq,
-        "step_id": promise.step_id,
-        "name": promise.name,
-        "action": promise.action,
-        "params": _fragment(veil.payload(promise.params)),
-        "state": (UndoState.LEFT if promise.error else UndoState.PENDING).value,
-        "error": veiling.error(veil, promise.error),
-    }
-
-
-def _settle_row(execution_id: int, settle: Settle, veil: Veil) -> dict[str, Any]:
-    return {
-        "id": settle.id,
-        "state": settle.state.value,
-        "error": veiling.error(veil, settle.error),
-        "attempts": settle.attempts,
-        "done_by": execution_id,
-        "seq": settle.seq,
-        "at": settle.at,
-    }
-
-
-def _spawn_rows(execution_id: int, spawn: Spawn, veil: Veil) -> list[dict[str, Any]]:
-    place = Place(is_here=True) if veiling.hides_items(veil, spawn) else spawn.hides
-    return [
-        {
-            "parent": execution_id,
-            "step": spawn.step_id,
-            "generation": spawn.generation,
-            "base": spawn.base,
-            "idx": index,
-            "value": _fragment(veil.payload(item, place)),
-            "concurrency": spawn.concurrency,
-            "tolerated": spawn.tolerated,
-            "kind": spawn.kind.value,
-            "needed": spawn.needed,
-            "takes_up": spawn.takes_up,
-            "version": spawn.version,
-            **_slot_columns(spawn.slot, veil),
-        }
-        for index, item in enumerate(spawn.items)
-    ]
-
-
-def _tell_row(execution_id: int, tell: TellChildren, veil: Veil) -> dict[str, Any]:
-    return {
-        "parent": execution_id,
-        "step": tell.step_id,
-        "generation": tell.generation,
-        "verb": tell.verb.value,
-        "actor": tell.actor[:MAX_ACTOR_CHARS],
-        "reason": veil.mask(tell.reason)[:MAX_REASON_CHARS],
-    }
 
 
 def _add_outside(checkpoint: Checkpoint, command: Open | Close | Reject, veil: Veil) -> None:
@@ -439,7 +306,7 @@ def _add_outside(checkpoint: Checkpoint, command: Open | Close | Reject, veil: V
 
 def _add_tell(checkpoint: Checkpoint, command: TellChildren, veil: Veil) -> None:
     """One wish for the children of a step: the last word counts, a cancel is the last."""
-    row = _tell_row(checkpoint.execution_id, command, veil)
+    row = columns.tell_row(checkpoint.execution_id, command, veil)
     for earlier in checkpoint.tell:
         if (earlier["step"], earlier["generation"]) == (row["step"], row["generation"]):
             if earlier["verb"] != Verb.CANCEL:

@@ -67,6 +67,8 @@ class Drain:
         self._lost = False
         # False once a claim has found less than it had room for, until somebody rings.
         self._may_find = True
+        # Whether a claim has found nothing since the last of what ran here was given up.
+        self._has_looked = False
         # The one execution of which somebody has said that it is ready, if there is nothing else.
         self._said = 0
         # When the latest of such claims was asked for; the loop's clock.
@@ -137,9 +139,22 @@ class Drain:
             if await self._claim() or self._tasks:
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since > settings.AUTOPILOT["LINGER_SECONDS"]:
-                return False
+                if self._is_sure():
+                    return False
+                continue
             await self._wait_for_bell()
         return False
+
+    def _is_sure(self) -> bool:
+        """Whether nothing is ready that came about here; if it has not looked, the next claim does.
+
+        An action that makes others ready rings for them through Redis, which may be slow or away;
+        and a bell may ring while a claim is under way. Neither must find the drain gone.
+        """
+        if self._may_find or self._said:
+            return False
+        self._may_find = not self._has_looked
+        return self._has_looked
 
     def _is_stopping(self) -> bool:
         return self._lost or self._must_stop() or self._performer.needs_recycling
@@ -161,6 +176,7 @@ class Drain:
             return False
         # Before asking: a bell that rings meanwhile must not be forgotten.
         self._may_find = False
+        is_idle = not self._tasks
         lead = next(self._leads)
         asked_at = asyncio.get_running_loop().time()
         claims = await self._ledger.claim(
@@ -173,6 +189,7 @@ class Drain:
             self._found_little_at = asked_at
         else:
             self._may_find = True
+        self._has_looked = is_idle and not claims
         self._start_all(claims)
         return bool(claims)
 
@@ -246,6 +263,7 @@ class Drain:
 
     def _start(self, runner: Runner) -> None:
         self.claimed += 1
+        self._has_looked = False
         pk = runner.execution_id
         task = asyncio.create_task(runner.run(), name=f"execution-{pk}")
         self._runners[pk] = runner

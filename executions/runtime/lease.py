@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import structlog
 from django.conf import settings
 from django.db import Error, connection, transaction
+from django.db.models import QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
@@ -114,11 +115,13 @@ def _lease_end() -> CombinedExpression:
 
 FREE = """
 WITH lost AS (
-    SELECT id FROM executions_execution WHERE owner_id = ANY(%s)
+    SELECT id FROM executions_execution
+     WHERE owner_id = ANY(%(workers)s)
+       AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s::bigint[]))
      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE executions_execution e SET owner_id = NULL, runnable_at = now()
   FROM lost WHERE e.id = lost.id
-RETURNING e.queue
+RETURNING e.id, e.queue
 """
 
 
@@ -128,7 +131,7 @@ def remove_worker(worker_id: int) -> set[str]:
         locked = list(
             Worker.objects.select_for_update().filter(pk=worker_id).values_list("pk", flat=True)
         )
-        return _free(locked)
+        return set(_free(locked).values())
 
 
 def free_lost_workers() -> set[str]:
@@ -139,32 +142,43 @@ def free_lost_workers() -> set[str]:
     now is left for the next time.
     """
     with transaction.atomic():
-        lost = list(
-            Worker.objects.select_for_update(skip_locked=True)
-            .filter(lease_until__lt=Now())
-            .values_list("pk", flat=True)
-        )
+        lost = _lock_lost(Worker.objects.all())
         if lost:
             log.warning("clock.workers_lost", workers=lost)
-        queues = _free(lost)
+        queues = set(_free(lost).values())
     if queues:
         fault("lease.after_freeing")
     return queues
 
 
-def _free(worker_ids: list[int]) -> set[str]:
+def free_of_lost_workers(ids: Collection[int]) -> set[int]:
+    """The same for these executions only; answers those that were freed."""
+    with transaction.atomic():
+        owners = Execution.objects.filter(pk__in=ids, owner__isnull=False).values("owner_id")
+        return set(_free(_lock_lost(Worker.objects.filter(pk__in=owners)), only=ids))
+
+
+def _lock_lost(workers: QuerySet[Worker]) -> list[int]:
+    lost = workers.select_for_update(skip_locked=True).filter(lease_until__lt=Now())
+    return list(lost.values_list("pk", flat=True))
+
+
+def _free(worker_ids: list[int], only: Collection[int] | None = None) -> dict[int, str]:
+    """What was freed, each with its queue. only: of their executions these; None = all."""
     if not worker_ids:
-        return set()
+        return {}
+    chosen = None if only is None else list(only)
     with connection.cursor() as cursor:
         # A frozen owner may still hold its rows, until the server ends its session, and so may a
         # transaction of somebody's own. They are left for the next time; the clock has other
         # things to do until then.
-        cursor.execute(FREE, [worker_ids])
-        queues = {row[0] for row in cursor.fetchall()}
+        cursor.execute(FREE, {"workers": worker_ids, "only": chosen})
+        freed: dict[int, str] = dict(cursor.fetchall())
     gone = Worker.objects.filter(pk__in=worker_ids)
     owned = Execution.objects.filter(owner_id__in=worker_ids)
     left = set(owned.order_by().values_list("owner_id", flat=True).distinct())
     gone.exclude(pk__in=left).delete()
-    # Seen to as far as that goes: nobody is to think that the clock sleeps.
-    gone.filter(pk__in=left).update(lease_until=Now())
-    return queues
+    if only is None:
+        # Seen to as far as that goes: nobody is to think that the clock sleeps.
+        gone.filter(pk__in=left).update(lease_until=Now())
+    return freed

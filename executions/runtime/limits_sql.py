@@ -61,7 +61,7 @@ UPDATE executions_execution e SET runnable_at = now()
    AND NOT EXISTS (SELECT FROM executions_actionlimit l
                     WHERE l.id = x.limit_id AND l.max_concurrent IS NOT NULL);
 """
-HAND_ON = """
+_HAND_ON = """
 WITH room AS (
     SELECT l.id, l.max_concurrent - (
                SELECT count(*) FROM executions_limituse u
@@ -81,20 +81,25 @@ picked AS (
               AND e.owner_id IS NULL AND e.state = 'waiting'
             ORDER BY u.priority DESC, u.id LIMIT room.free
               FOR NO KEY UPDATE OF e SKIP LOCKED) AS next
-     WHERE room.free > 0),
+     WHERE room.free > 0 {chosen}),
 used AS (UPDATE executions_limituse u SET held = true FROM picked WHERE u.id = picked.id)
 UPDATE executions_execution e SET runnable_at = now()
   FROM picked WHERE e.id = picked.execution_id
 """
+HAND_ON = _HAND_ON.format(chosen="")
 HAND_ON_AND_TELL = f"{HAND_ON} RETURNING e.queue"
+# Of those whose turn it is, to these only.
+HAND_ON_TO_THESE = (
+    _HAND_ON.format(chosen="AND next.execution_id = ANY(%(only)s)") + " RETURNING e.id"
+)
 
 # A safety net: what belongs to no call any more.
 STRAYS = """
 DELETE FROM executions_limituse u USING executions_execution e
  WHERE e.id = u.execution_id
    AND NOT (e.state IN ('running', 'waiting') AND e.current_phase IN ('call', 'limited'))
-RETURNING u.id
 """
+STRAYS_OF_THESE = f"{STRAYS}   AND e.id = ANY(%(only)s) RETURNING e.id"
 ARE_WAITED_FOR = """
 SELECT EXISTS (SELECT FROM executions_limituse WHERE kind = 'place' AND NOT held)
 """

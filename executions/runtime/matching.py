@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.conf import settings
 from django.db import connection, transaction
 
+from autopilot.common.committed import after_commit
 from executions.runtime import callbacks_sql, dispatch, signals_sql
 from executions.runtime.faults import fault
 
@@ -25,14 +26,18 @@ Row = TypeVar("Row", "Wait", "Kept")
 class Woken:
     """Who has been given something: queues with work, and executions that a worker owns."""
 
+    ids: set[int] = field(default_factory=set)
     queues: set[str] = field(default_factory=set)
     owned: list[int] = field(default_factory=list)
-    count: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.ids)
 
     def add(self, other: Woken) -> None:
         self.queues |= other.queues
         self.owned += other.owned
-        self.count += other.count
+        self.ids |= other.ids
 
     def call_owners(self) -> set[str]:
         """Only to owners; answers the queues, for somebody else to ring."""
@@ -177,6 +182,15 @@ def match_all() -> set[str]:
     return woken.call_owners()
 
 
+def give_to(ids: Collection[int]) -> set[int]:
+    """Give signals to those of these that one is there for, and that nobody has waited longer for
+    than they; answers who got one. In a transaction: whoever owns one hears of it after that."""
+    with connection.cursor() as cursor:
+        woken = _give(cursor, [pair for pair in pairs_there(cursor) if pair[0] in ids])
+    after_commit(woken.call_owners)
+    return woken.ids
+
+
 def pairs_there(cursor: Any) -> list[tuple[int, int]]:
     """Executions that wait, and signals that are kept for them, which nobody has given yet."""
     waits = _all_waits(cursor)
@@ -186,7 +200,10 @@ def pairs_there(cursor: Any) -> list[tuple[int, int]]:
 def _all_waits(cursor: Any) -> list[int]:
     with transaction.atomic():
         cursor.execute(signals_sql.ALL_WAITS, {"limit": MAX_AT_ONCE})
-        return [row[0] for row in cursor.fetchall()]
+        found = [row[0] for row in cursor.fetchall()]
+        # What comes after it in a larger transaction is planned as ever.
+        cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
+    return found
 
 
 def _read(cursor: Any, kind: type[Row], sql: str, **parameters: Any) -> list[Row]:
@@ -209,7 +226,7 @@ def _give(cursor: Any, pairs: list[tuple[int, int]]) -> Woken:
     executions, signals = (list(each) for each in zip(*pairs, strict=True))
     cursor.execute(signals_sql.GIVE, {"executions": executions, "signals": signals})
     for pk, owner, queue in cursor.fetchall():
-        woken.count += 1
+        woken.ids.add(pk)
         if owner is None:
             woken.queues.add(queue)
         else:

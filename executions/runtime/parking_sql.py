@@ -12,6 +12,7 @@ WITH chosen AS (
        FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE executions_execution e SET runnable_at = NULL, is_parked = true
   FROM chosen WHERE e.id = chosen.id
+RETURNING e.id
 """
 
 # One that somebody paused or cancelled meanwhile only loses the mark.
@@ -19,6 +20,7 @@ UNPARK = """
 WITH chosen AS (
     SELECT id FROM executions_execution
      WHERE is_parked AND workflow_id <> ALL(%(held)s::bigint[])
+       AND (%(only)s::bigint[] IS NULL OR id = ANY(%(only)s::bigint[]))
      ORDER BY id LIMIT %(batch)s
        FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE executions_execution e
@@ -28,4 +30,5 @@ UPDATE executions_execution e
                 AND e.state NOT IN ('completed', 'failed', 'cancelled', 'paused') THEN now()
            ELSE e.runnable_at END
   FROM chosen WHERE e.id = chosen.id
+RETURNING e.id
 """

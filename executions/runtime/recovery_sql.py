@@ -142,6 +142,8 @@ SELECT e.id, e.queue, e.current_step FROM executions_execution e
 """  # noqa: S608 - constant
 
 # Putting right -----------------------------------------------------------------------------------
+#
+# Each answers the ids of those that it has changed.
 
 # Only as long as it has that owner: one that was taken since belongs to a worker that lives.
 FREE_OWNERLESS = """
@@ -155,6 +157,7 @@ chosen AS (
      ORDER BY e.id FOR NO KEY UPDATE OF e SKIP LOCKED)
 UPDATE executions_execution e SET owner_id = NULL, runnable_at = now()
   FROM chosen WHERE e.id = chosen.id
+RETURNING e.id
 """
 
 # Whoever takes it looks at where it stands and sleeps again if there is nothing to do.
@@ -164,6 +167,7 @@ WITH chosen AS (
      WHERE e.id = ANY(%(ids)s) AND {_ASLEEP}
      ORDER BY e.id FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE executions_execution e SET runnable_at = now() FROM chosen WHERE e.id = chosen.id
+RETURNING e.id
 """  # noqa: S608 - constant
 
 # The counts of a parent whose children have all ended are what the rows say, and it is told so, as
@@ -185,6 +189,7 @@ told AS (
     RETURNING p.id, p.inbox_seq)
 INSERT INTO executions_inboxmessage (execution_id, seq, kind, payload, actor, created_at)
 SELECT id, inbox_seq, 'children', '{{}}', 'recovery', now() FROM told
+RETURNING execution_id
 """  # noqa: S608 - constant
 
 # As many of the next items as may be under way at once.
@@ -204,6 +209,7 @@ woken AS (
 UPDATE executions_execution p SET children_next = w.last + 1
   FROM (SELECT parent_id, max(item_index) AS last FROM woken GROUP BY parent_id) w
  WHERE p.id = w.parent_id
+RETURNING p.id
 """  # noqa: S608 - constant
 
 GIVE_BACK_SLOTS = f"""
@@ -212,5 +218,5 @@ WITH chosen AS (
      WHERE e.id = ANY(%(ids)s) AND e.slot_held AND e.state IN {ENDED}
      ORDER BY e.id FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE executions_execution e SET slot_held = false FROM chosen WHERE e.id = chosen.id
-RETURNING e.slot_key
+RETURNING e.id, e.slot_key
 """  # noqa: S608 - constant

@@ -59,6 +59,8 @@ UPDATE executions_execution e
  WHERE e.id = picked.id AND picked.held + picked.place <= picked.slot_limit
 """  # noqa: S608 - constant
 GRANT_AND_TELL = f"{GRANT} RETURNING e.id, e.queue"
+# Of those whose turn it is, to these only.
+GRANT_THESE_AND_TELL = f"{GRANT}   AND e.id = ANY(%(only)s) RETURNING e.id, e.queue"
 
 # Keys that somebody waits for, from a key on: one probe a key, however many wait for it; whether
 # the first in line would find room, and what it says about that.

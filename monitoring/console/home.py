@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -20,16 +21,18 @@ from autopilot.common.templatetags.console import ago, moment, since
 from autopilot.common.words import count_words, plural
 from executions.console.approvals import MANY as MANY_APPROVALS
 from executions.console.approvals import count_waiting
+from executions.console.rollout_view import STOP_IS_NEWS
 from executions.events import records
 from executions.models import Approval, Execution, Hold, Worker
 from executions.querysets import ExecutionQuerySet
 from monitoring.console import overview
 from monitoring.console.overview import MANY, Failing, Queue
 from workflows.console.panels import Activity
-from workflows.models import Workflow
+from workflows.models import Rollout, Workflow
 
 SHOWN_FAILING = 8
 SHOWN_BUSIEST = 8
+SHOWN_STOPPED = 4
 APPROVALS_SEEN = 200
 # Few enough to be counted in words, as people do.
 _NUMBERS = ("Nothing", "One thing", "Two things", "Three things", "Four things", "Five things")
@@ -81,13 +84,14 @@ def _operations(actor: Actor, request: HttpRequest, first: list[Need]) -> dict[s
     needs = [
         *first,
         *_failing_needs(failing, names),
+        *_stopped_needs(actor, now),
         *_worker_needs(visible, workers, queues, actor),
         *_held_needs(holds, actor),
         *_late_needs(*overview.late(visible, now, held), queues),
         *_abandoned_needs(overview.abandoned(visible)),
         *_paused_needs(actor),
     ]
-    return {
+    shown = {
         "here": here,
         "needs": needs,
         "headline": _headline(len(needs)),
@@ -102,10 +106,13 @@ def _operations(actor: Actor, request: HttpRequest, first: list[Need]) -> dict[s
         ],
         "workers": workers if actor.may(Permission.MONITORING_VIEW) else None,
         "queues": queues,
-        "anything_ran": bool(day.by_workflow) or overview.anything_ran(),
+        "now": now,
+    }
+    if day.by_workflow or overview.anything_ran():
+        return shown | {"anything_ran": True}
+    return shown | {
         "sample": Workflow.objects.filter(slug="first-steps").first(),
         "has_workflows": Workflow.objects.exists(),
-        "now": now,
     }
 
 
@@ -171,6 +178,31 @@ def _failing_needs(failing: Sequence[Failing], names: dict[int, Workflow]) -> li
             plural(more, "other workflow"),
         )
         needs.append(Need("failed", "error", sentence))
+    return needs
+
+
+def _stopped_needs(actor: Actor, now: datetime) -> list[Need]:
+    """Rollouts that stopped themselves, and nothing was published or rolled out since."""
+    rows = Rollout.objects.visible_to(actor).stopped_since(now - STOP_IS_NEWS)
+    rows = rows.select_related("workflow", "candidate", "baseline").order_by("-ended_at")
+    found = list(rows[: SHOWN_STOPPED + 1])
+    needs = []
+    for one in found[:SHOWN_STOPPED]:
+        sentence = format_html(
+            '<a href="{}">The rollout of {} {}</a> was stopped by itself {}: {} '
+            "Every start takes {} again.",
+            reverse("admin:workflows_rollout_change", args=[one.pk]),
+            one.workflow.name,
+            one.candidate.version,
+            ago(one.ended_at),
+            one.stop_reason,  # type: ignore[attr-defined]
+            one.baseline.version,
+        )
+        needs.append(Need("failed", "gpp_bad", sentence))
+    if len(found) > SHOWN_STOPPED:
+        url = reverse("admin:workflows_rollout_changelist")
+        sentence = format_html('<a href="{}">More rollouts</a> were stopped by themselves.', url)
+        needs.append(Need("failed", "gpp_bad", sentence))
     return needs
 
 

@@ -91,5 +91,5 @@ def test_a_viewer_sees_everything_and_no_verb(visit: MakeVisit) -> None:
     assert viewer.do(lambda page: page.locator(".cx-verbs a, .cx-verbs button").count()) == 0
     links = "#nav-sidebar-apps li a > span:last-child"
     navigation = viewer.do(lambda page: page.locator(links).all_inner_texts())
-    shown = ["Home", "Approvals", "Executions", "Signals", "Workflows"]
+    shown = ["Home", "Approvals", "Executions", "Signals", "Workflows", "Rollouts"]
     assert navigation == [*shown, "Health", "Queues", "Limits of calls", "Migrations"]

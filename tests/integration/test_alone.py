@@ -232,6 +232,7 @@ def test_one_that_has_steps_is_claimed_with_them(threaded) -> None:
     with connected_worker() as process:
 
         def close() -> None:
+            process.stop()
             process._drain.closing = True
 
         with at("runner.after_call", close):

@@ -15,6 +15,7 @@ from tests.factories import UserFactory
 from tests.rollouts import key_for, rolling, two_versions
 from workflows.models import Rollout
 from workflows.rollouts import rollback_rollout, stop_rollout
+from workflows.services import create_version, publish_version
 
 pytestmark = pytest.mark.django_db
 ROLLOUTS = "/admin/workflows/rollout/"
@@ -70,6 +71,7 @@ def test_a_rollout_begins_is_raised_and_promoted_from_the_workflows_page(client:
         assert said in shown
     assert begin not in shown
     assert "1.1.0 for 12.5 %" in text(client, WORKFLOWS)
+    assert shown.count(">12.5 % of the starts</span>") == 1
     ask = f"{ROLLOUTS}{rollout.pk}/percentage/"
     assert 'value="12.5"' in text(client, ask)
     assert client.post(ask, {"percent": "50", "reason": "so far so good"})["Location"] == page
@@ -78,7 +80,9 @@ def test_a_rollout_begins_is_raised_and_promoted_from_the_workflows_page(client:
     for said in ("From 12.5 % to 50 %", "so far so good", "Began with 12.5 %", "a new tax"):
         assert said in detail
     assert client.post(f"{ROLLOUTS}{rollout.pk}/promote/")["Location"] == page
-    assert "Version 1.1.0 is live." in text(client, page)
+    shown = text(client, page)
+    assert "Version 1.1.0 is live." in shown
+    assert "of the starts</span>" not in shown
     assert "Promoted: every start takes it" in text(client, f"{ROLLOUTS}{rollout.pk}/")
     assert "promoted" in text(client, ROLLOUTS)
     # What would not begin any more says so instead of asking.
@@ -98,7 +102,7 @@ def test_a_rollback_says_what_it_touches_before_it_does_it(client: Client) -> No
     assert "it charges twice" in text(client, f"{ROLLOUTS}{rollout.pk}/")
 
 
-def test_a_stop_is_news_on_the_workflows_page_with_its_evidence(client: Client) -> None:
+def test_a_stop_is_news_until_somebody_does_something_about_it(client: Client) -> None:
     rollout = rolling(50)
     evidence = measuring.measure(rollout, rollout.started_at).as_dict()
     evidence |= {
@@ -113,6 +117,17 @@ def test_a_stop_is_news_on_the_workflows_page_with_its_evidence(client: Client) 
     detail = text(client, f"{ROLLOUTS}{rollout.pk}/")
     for said in ("1.1.0 fails too much: 9 of 40 failed (22.5 %)", "bank.away", "Stopped by itself"):
         assert said in detail
+    started(rollout.workflow)
+    home = text(client, "/admin/")
+    assert f'<a href="{ROLLOUTS}{rollout.pk}/">The rollout of Refund 1.1.0</a> was stopped' in home
+    assert "9 of 40 executions failed. Every start takes 1.0.0 again." in home
+    assert f'href="{ROLLOUTS}"' in home
+    document = {**rollout.baseline.document, "version": "2.0.0"}
+    draft = create_version(actor=SYSTEM, workflow=rollout.workflow, document=document)
+    assert "was stopped by itself" in text(client, "/admin/")
+    publish_version(actor=SYSTEM, version=draft)
+    assert "was stopped by itself" not in text(client, "/admin/")
+    assert "stopped by itself" not in text(client, f"{WORKFLOWS}{rollout.workflow_id}/")
 
 
 @pytest.mark.parametrize(

@@ -86,3 +86,23 @@ def test_bells_that_were_put_off_are_answered_by_one_claim_after_the_gap(monkeyp
 
     assert claims == 1
     assert seconds < 30
+
+
+def test_a_bell_that_rings_during_the_last_look_is_answered(settings) -> None:
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+
+    class RungLedger(CountingLedger):
+        async def claim(self, **wanted: Any) -> list[Any]:
+            if self.claims < 2:
+                drain.ring()
+            return await super().claim(**wanted)
+
+    ledger = RungLedger()
+    performer = Performer()
+    drain = Drain("default", ledger=ledger, performer=performer, must_stop=lambda: False)
+    try:
+        asyncio.run(drain.run())
+    finally:
+        performer.close()
+
+    assert ledger.claims == 3

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from autopilot.accounts import audit
 from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import Role
 from autopilot.common import clock
@@ -33,6 +34,7 @@ from executions.services import pause_execution
 from executions.signalling import send_signal
 from tests.engine import NOOP, SYSTEM, drain, published, reread, run, started
 from tests.factories import actor_with
+from workflows import compiled
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,7 +116,8 @@ def test_what_has_got_an_owner_since_it_was_found_is_left_to_it() -> None:
     for one in (execution, other):
         change(one, owner=alive)
     (kind,) = (each for each in recovering.KINDS if each.code == "owner_missing")
-    kind.heal(found, SYSTEM)
+    with transaction.atomic():
+        assert kind.heal([one.execution_id for one in found], SYSTEM) == []
     assert [reread(one).owner_id for one in (execution, other)] == [alive.pk, alive.pk]
 
 
@@ -189,15 +192,9 @@ def test_a_wait_for_news_that_nothing_could_bring_is_named_and_left_to_people() 
 def test_a_signal_that_was_given_to_nobody_is_given() -> None:
     execution = run(published([SIGNAL]))
 
-    class Died(BaseException):
-        pass
-
-    def die() -> None:
-        raise Died
-
-    inject("matching.before_giving", die)
+    inject("matching.before_giving", _die)
     try:
-        with pytest.raises(Died):
+        with pytest.raises(_Died):
             send_signal(name="paid", actor=SYSTEM, correlation="A", payload=7)
     finally:
         inject("matching.before_giving", None)
@@ -250,7 +247,7 @@ def test_places_of_limits_are_taken_from_who_makes_no_call_and_handed_on() -> No
     drain()
     assert reread(other).current_phase == "limited"
     assert codes() == {execution.pk: "limit_stray"}
-    assert recovered() == {execution.pk: ("limit_stray", True)}
+    assert recovered() == {execution.pk: ("limit_stray", True), other.pk: ("limit_free", True)}
     drain()
     assert reread(other).state == "completed"
 
@@ -293,6 +290,128 @@ def test_what_is_ready_and_not_taken_is_rung_for_and_not_changed(
     assert rung == ["default"]
     assert Execution.objects.filter(pk=execution.pk).values().get() == before
     assert not AuditEntry.objects.filter(action="execution.recovered").exists()
+
+
+def test_of_those_that_were_named_it_does_what_the_clock_does_for_everybody() -> None:
+    """Two of each kind, and only the first one is named."""
+    lost = [started(published([NOOP], slug=f"lost-{n}")) for n in "ab"]
+    gone = dead_worker()
+    for one in lost:
+        change(one, owner=gone)
+    workflow = published([NOOP], slug="off")
+    parked = [started(workflow) for _ in "ab"]
+    for one in parked:
+        change(one, runnable_at=None, is_parked=True)
+    rule = {"key": "input.k", "limit": 1, "on_limit": "queue"}
+    workflow = published([NOOP], slug="slots", concurrency=rule)
+    slots = [started(workflow, {"k": key}) for key in "ab"]
+    for one in slots:
+        change(one, slot_held=False, runnable_at=None, reason="slot")
+    published([NOOP], slug="hear")
+    fail = {"id": "stop", "type": "fail", "config": {"error": "my.error"}}
+    workflow = published([fail], slug="owes", on_failure={"workflow": "hear"})
+    owing = [started(workflow) for _ in "ab"]
+    signals = [started(published([SIGNAL], slug=f"signal-{n}")) for n in "ab"]
+    drain()
+    ErrorStart.objects.update(created_at=clock.now() - timedelta(minutes=1))
+    for _ in "ab":
+        inject("matching.before_giving", _die)
+        with pytest.raises(_Died):
+            send_signal(name="paid", actor=SYSTEM, correlation="A")
+    inject("matching.before_giving", None)
+    kinds = {
+        "worker_lost": lost,
+        "parked": parked,
+        "slot_free": slots,
+        "start_owed": owing,
+        "signal_there": signals,
+    }
+    assert codes() == {one.pk: code for code, both in kinds.items() for one in both}
+    chosen = [both[0].pk for both in kinds.values()]
+    others = Execution.objects.exclude(pk__in=chosen).filter(workflow__slug__in=_slugs(kinds))
+    before = list(others.order_by("pk").values())
+    found = recover_executions(actor=SYSTEM, ids=chosen)
+    assert {one.execution_id: one.freed for one in found} == dict.fromkeys(chosen, True)
+    assert list(others.order_by("pk").values()) == before
+    assert codes() == {both[1].pk: code for code, both in kinds.items()}
+    audited = AuditEntry.objects.filter(action="execution.recovered")
+    assert sorted(int(entry.target_id) for entry in audited) == sorted(chosen)
+
+
+def _slugs(kinds: dict[str, list[Execution]]) -> list[str]:
+    return [one.workflow.slug for both in kinds.values() for one in both]
+
+
+class _Died(BaseException):
+    pass
+
+
+def _die() -> None:
+    raise _Died
+
+
+def test_places_in_limits_are_seen_to_for_those_that_were_named() -> None:
+    values = {"subject": "action", "pattern": "noop", "max_concurrent": 2}
+    limit = ActionLimit.objects.create(**values, created_at=Now(), updated_at=Now())
+    strays = [run(published([WAIT], slug=f"stray-{n}")) for n in "ab"]
+    for one in strays:
+        LimitUse.objects.create(limit=limit, execution=one, kind="place", held=True)
+    for name in "ab":
+        started(published([{**NOOP, "id": "a"}], slug=f"waiting-{name}"))
+    drain()
+    one, freed = strays
+    assert [each.freed for each in recover_executions(actor=SYSTEM, ids=[freed.pk])] == [True]
+    uses = LimitUse.objects.order_by("pk")
+    assert [use.execution_id for use in uses.filter(held=True)] == [one.pk]
+    # There is one place, and it is the turn of the first in the line.
+    first, second = (use.execution_id for use in uses.filter(held=False))
+    assert recover_executions(actor=SYSTEM, ids=[second]) == []
+    found = recover_executions(actor=SYSTEM, ids=[first])
+    assert [(each.code, each.freed) for each in found] == [("limit_free", True)]
+    assert codes() == {one.pk: "limit_stray"}
+
+
+def test_what_is_put_right_and_who_did_it_are_one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asleep = run(published([WAIT], slug="asleep"))
+    change(asleep, runnable_at=None)
+    lost = started(published([NOOP], slug="lost"))
+    change(lost, owner=dead_worker())
+    items = run(published([mapped(max_concurrency=1, steps=[{**WAIT, "name": "w"}])]))
+    first, *_ = Execution.objects.filter(parent=items).order_by("item_index")
+    change(first, state="running")
+    change(first, state="completed", ended_at=Now(), runnable_at=None, output=1)
+    before = list(Execution.objects.order_by("pk").values())
+
+    def refuse(**_: Any) -> None:
+        raise RuntimeError("The trail is full.")
+
+    monkeypatch.setattr(audit, "record_many", refuse)
+    for execution in (asleep, lost, items):
+        with pytest.raises(RuntimeError, match="full"):
+            recover_executions(actor=SYSTEM, ids=[execution.pk])
+    assert list(Execution.objects.order_by("pk").values()) == before
+    assert Worker.objects.count() == 1
+
+
+def test_one_whose_version_can_not_be_read_keeps_no_other_from_going_on() -> None:
+    broken, sound = (
+        run(published([mapped(max_concurrency=1, steps=[{**WAIT, "name": "w"}])], slug=slug))
+        for slug in ("broken", "sound")
+    )
+    for parent in (broken, sound):
+        first, *_ = Execution.objects.filter(parent=parent).order_by("item_index")
+        change(first, state="running")
+        change(first, state="completed", ended_at=Now(), runnable_at=None, output=1)
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            "UPDATE workflows_workflowversion SET definition = %s, content_hash = %s WHERE id = %s",
+            ["{}", "0" * 64, broken.version_id],
+        )
+        cursor.execute("SET session_replication_role = origin")
+    compiled.cache.clear()
+    found = {broken.pk: ("items_left", False), sound.pk: ("items_left", True)}
+    assert recovered() == found
 
 
 def test_nothing_healthy_is_called_stuck_or_touched() -> None:

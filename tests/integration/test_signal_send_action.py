@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from executions.models import Signal
-from tests.engine import drain, published, reread, run
+from executions.runtime import dispatch
+from tests.engine import drain, published, reread, run, started
 from workflows.actions.base import BuiltinError
 from workflows.actions.context import Context
 from workflows.actions.registry import registry
@@ -52,6 +53,15 @@ def test_it_wakes_whoever_waits_for_the_correlation():
     run(sending(signal="paid", correlation="{{ input.order }}"), {"order": "A-17"})
     drain()
     assert reread(waits).state == "completed"
+
+
+def test_whom_an_action_has_woken_is_looked_for_before_the_drain_ends(monkeypatch):
+    waits = run(published([waiting()]))
+    sender = started(sending(signal="paid", execution="{{ input.to }}"), {"to": waits.pk})
+    # Redis is away: nobody hears that the other one is ready.
+    monkeypatch.setattr(dispatch, "_silent_until", float("inf"))
+    drain()
+    assert (reread(sender).state, reread(waits).state) == ("completed", "completed")
 
 
 def test_a_repeated_call_sends_nothing_a_second_time():

@@ -57,7 +57,11 @@ class Command(BaseCommand):
 
 
 def _line(one: Stuck) -> str:
-    words = {None: "", True: "Done: ", False: "Not done, somebody else holds it: "}
+    words = {
+        None: "",
+        True: "Done: ",
+        False: "Not done, for somebody else holds it or is before it: ",
+    }
     then = f" {words[one.freed]}{one.remedy}" if one.remedy else ""
     return f"{one.execution_id}\t{one.code}\t{one.sentence}{then}"
 
