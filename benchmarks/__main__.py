@@ -69,6 +69,13 @@ def parser() -> argparse.ArgumentParser:
         "--idle-seconds", type=float, default=3.0, help="Wait before W4 looks at idle memory (3)."
     )
     found.add_argument("--no-web", action="store_true", help="Without the web server.")
+    found.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FOLDER",
+        help="Say where the first worker's time goes (py-spy), and write the stacks there;"
+        " what is measured is slower for it.",
+    )
     found.add_argument("--json", type=Path, metavar="FILE", help="Write everything there too.")
     return found
 
@@ -140,7 +147,7 @@ def _measure(arguments: argparse.Namespace, works: list[str]) -> int:
             rounds=arguments.rounds,
             growth=arguments.growth,
         )
-        bench = Bench(stand, sizes, say)
+        bench = Bench(stand, sizes, say, arguments.profile)
         say("Warming up ...")
         bench.warm_up()
         for work in works:

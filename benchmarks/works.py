@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import mean, median
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from benchmarks import machine
 from benchmarks.branches import PARALLEL, Parallel, run_parallel
 from benchmarks.burst import Burst, run_burst
 from benchmarks.growth import FAIL, Growth, Workflows, run_growth
+from benchmarks.profile import Profile, profiled
 from benchmarks.scale.work import Scale, flat, run_scale
 from benchmarks.shapes import (
     CALL,
@@ -82,8 +85,16 @@ class Run:
 class Bench:
     """Runs works on a stand and keeps what came out."""
 
-    def __init__(self, stand: Stand, sizes: Sizes, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stand: Stand,
+        sizes: Sizes,
+        say: Callable[[str], None],
+        profiles: Path | None = None,
+    ) -> None:
+        """profiles: the folder for what the first worker does meanwhile; None = nobody looks."""
         self.stand = stand
+        self.profiles = profiles
         self.sizes = sizes
         self.say = say
         self.connection: Connection = stand.connect()
@@ -135,7 +146,14 @@ class Bench:
         machine.settle(self.connection)
         load = os.getloadavg()[0]
         before = machine.commit_rate(self.connection, self.sizes.commit_seconds)
-        result = asdict(measure())
+        with ExitStack() as watched:
+            profile: Profile | None = None
+            if self.profiles is not None:
+                name = f"{work}-{len(self.runs) + 1}"
+                profile = watched.enter_context(profiled(self.stand, self.profiles, name))
+            result = asdict(measure())
+        for line in profile.lines() if profile else ():
+            self.say(f"  {line}")
         after = machine.commit_rate(self.connection, self.sizes.commit_seconds)
         return Run(work, before, after, load, result)
 
