@@ -40,7 +40,7 @@ UNRUNNABLE = Runnable(
 )
 
 
-# The versions that were run last, the latest at the end. Published content is frozen, so what is
+# The versions that were read last, the latest at the end. Published content is frozen, so what is
 # here never goes stale.
 _known: OrderedDict[int, Runnable] = OrderedDict()
 

@@ -18,7 +18,11 @@ from psycopg2 import extensions, extras
 
 log = structlog.get_logger(__name__)
 
+# Between tries to connect, doubled up to the second: a server that refuses has troubles of its own.
 RETRY_SECONDS = 1.0
+MAX_RETRY_SECONDS = 30.0
+# A server that has not let it in by then is taken for gone; libpq does not watch the time here.
+CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,9 @@ class Direct:
         self._answer: asyncio.Future[Reply] | None = None
         # What the loop looks after: the file, and whether it is to be written to.
         self._watched: tuple[int, bool] | None = None
-        self._not_before = float("-inf")
+        self._opened_at = self._not_before = float("-inf")
+        # How often in a row it was tried to connect, without getting as far as the set-up.
+        self._tries = 0
 
     def is_free(self) -> bool:
         """Whether a statement can be sent right now; begins to connect if there is no connection.
@@ -55,11 +61,13 @@ class Direct:
         loop = asyncio.get_running_loop()
         if self._connection is not None and self._loop is not loop:
             self.close()
-        if self._connection is None:
-            if loop.time() >= self._not_before:
-                self._open(loop)
-            return False
-        return self._is_set_up and self._answer is None
+        if self._is_set_up:
+            return self._answer is None
+        if self._connection is not None and loop.time() >= self._opened_at + CONNECT_SECONDS:
+            self._fail(psycopg2.OperationalError("The server did not answer in time."))
+        if self._connection is None and loop.time() >= self._not_before:
+            self._open(loop)
+        return False
 
     async def execute(self, sql: str, parameters: Mapping[str, Any]) -> Reply:
         """Carry out one statement; only while it is free.
@@ -86,7 +94,11 @@ class Direct:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._not_before = loop.time() + RETRY_SECONDS
+        self._opened_at = loop.time()
+        self._not_before = self._opened_at + min(
+            RETRY_SECONDS * 2 ** min(self._tries, 10), MAX_RETRY_SECONDS
+        )
+        self._tries += 1
         given = {**connection.get_connection_params(), "async_": 1}
         try:
             self._connection = psycopg2.connect(**given)
@@ -101,7 +113,7 @@ class Direct:
         try:
             self._cursor = self._connection.cursor()
             self._cursor.execute(sql, parameters)
-        except psycopg2.Error as error:
+        except Exception as error:  # noqa: BLE001 - such as a NUL, which is no error of psycopg2's
             self._fail(error)
         else:
             self._go_on()
@@ -119,26 +131,39 @@ class Direct:
 
     def _arrived(self) -> None:
         if self._cursor is None:
-            self._send(self._set_up, None)
+            self._send(_role() + self._set_up, None)
             return
-        self._is_set_up = True
-        answer, self._answer = self._answer, None
-        if answer is not None and not answer.done():
+        if not self._is_set_up:
+            self._is_set_up, self._tries = True, 0
+        if self._answer is None:
+            return
+        try:
             rows = self._cursor.fetchall() if self._cursor.description else []
+        except Exception as error:  # noqa: BLE001 - such as a moment that Python can't hold
+            self._fail(error)
+            return
+        answer, self._answer = self._answer, None
+        if not answer.done():
             answer.set_result(Reply(self._cursor.rowcount, rows))
 
-    def _fail(self, error: psycopg2.Error) -> None:
+    def _fail(self, error: Exception) -> None:
+        """Give the connection up. Whoever waits hears of it, as of an error of psycopg2's."""
         answer, self._answer = self._answer, None
         self.close()
         if answer is None:
             log.info("direct.lost", error=str(error).strip())
         elif not answer.done():
-            answer.set_exception(error)
+            known = isinstance(error, psycopg2.Error)
+            answer.set_exception(error if known else psycopg2.InterfaceError(str(error)))
 
     def _watch(self, writes: bool | None) -> None:
         """Look after the connection's file; None = no more."""
         wanted = None if writes is None else (self._connection.fileno(), writes)
-        if wanted == self._watched or self._loop is None:
+        if self._loop is None:
+            return
+        # While it connects, libpq may have closed a file that the loop looks after, and have opened
+        # another one with the same number for the next address.
+        if wanted == self._watched and (self._is_set_up or wanted is None):
             return
         if self._watched is not None and not self._loop.is_closed():
             file, was_writing = self._watched
@@ -147,3 +172,9 @@ class Direct:
         if wanted is not None:
             add = self._loop.add_writer if wanted[1] else self._loop.add_reader
             add(wanted[0], self._go_on)
+
+
+def _role() -> str:
+    """Django assumes the role of its settings on every connection that it opens itself."""
+    role = connection.settings_dict["OPTIONS"].get("assume_role")
+    return f"SET ROLE {connection.ops.quote_name(role)};\n" if role else ""

@@ -186,8 +186,14 @@ class Ledger:
     async def _read_alone(self, rows: list[tuple[Any, ...]]) -> list[Claim]:
         if reads_nothing(rows):
             return read_claims(rows, self._outers)
-        found: list[Claim] = await self.read(lambda: read_claims(rows, self._outers))
-        return found
+        try:
+            return await self.read(lambda: read_claims(rows, self._outers))
+        except BaseException:
+            # Nobody is going to run them: they are strays.
+            for row in rows:
+                self._held.pop(row[0], None)
+            self._lost_connection = True
+            raise
 
     async def claim_suspect(self, *, queue_name: str, suspect_after: int) -> list[Claim]:
         """Become the owner of one execution that may be killing its workers, if there is any."""

@@ -171,4 +171,6 @@ def _is_step(checkpoint: Checkpoint) -> bool:
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
+    """JSON's null is no document at all, as it is for `json_to_recordset` in a batch."""
+    text = "null" if value is None else orjson.dumps(value).decode()
+    return None if text == "null" else text

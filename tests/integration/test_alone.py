@@ -14,6 +14,7 @@ from django.db import connection
 
 from executions.engine.states import State
 from executions.models import Execution, InboxMessage, StepExecution
+from executions.runtime import ledger
 from executions.runtime.committing import Committer
 from executions.runtime.direct import Direct, Reply
 from executions.runtime.faults import inject
@@ -24,6 +25,7 @@ from tests.engine import NOOP, SYSTEM, published, reread, started, worker
 pytestmark = pytest.mark.django_db(transaction=True)
 
 STEPS = [
+    {"id": "nothing", "type": "action", "config": {"action": "probe.nothing"}},
     {
         **NOOP,
         "id": "a",
@@ -82,15 +84,19 @@ def connect(process: WorkerProcess) -> None:
 
 
 def told(execution: Execution) -> list[Any]:
-    """All that is stored of it but ids and moments."""
+    """All that is stored of it but ids and moments; of documents whether there is one, too."""
     columns = ("state", "reason", "current_step", "current_seq", "current_phase", "steps_entered")
     more = ("variables", "output", "error", "seen_seq", "transition_seq", "log_seq", "revision")
     steps = StepExecution.objects.filter(execution=execution).order_by("seq", "attempt")
-    fields = ("seq", "attempt", "step_id", "name", "type", "state", "params", "output", "error")
+    documents = ("params", "output", "error")
+    fields = ("seq", "attempt", "step_id", "name", "type", "state", *documents)
+    # A model reads JSON's null and no document at all as the same.
+    missing = [steps.filter(**{f"{name}__isnull": True}).count() for name in documents]
     row = reread(execution)
     return [
         [getattr(row, name) for name in (*columns, *more, "owner_id", "claims", "slot_held")],
         [[getattr(each, name) for name in fields] for each in steps],
+        missing,
         [
             (each.source, each.target, each.reason, each.actor)
             for each in execution.transitions.order_by("seq")
@@ -136,7 +142,7 @@ def test_what_is_stored_is_the_same_whichever_way_it_went(threaded, monkeypatch)
         Execution.objects.filter(pk=together.pk).update(runnable_at=together.runnable_at)
         process.drain("default")
 
-    assert threaded == [1, 1, 1]
+    assert threaded == [1, 1, 1, 1]
     assert told(alone) == told(together)
     assert told(alone)[0][0] == State.COMPLETED
 
@@ -223,6 +229,24 @@ def test_a_claim_whose_answer_was_lost_is_freed_and_taken_again(monkeypatch) -> 
         claims = process._loop.run_until_complete(process._ledger.claim_one(execution.pk, **wanted))
 
     assert [(each.snapshot_id, each.epoch) for each in claims] == [(execution.pk, 2)]
+
+
+def test_one_that_could_not_be_read_is_free_again(monkeypatch) -> None:
+    execution = started(published([{**NOOP, "id": "a"}]))
+    wanted = {"queue_name": "default", "suspect_after": 3}
+
+    def fail(*given: Any) -> None:
+        raise psycopg2.DataError("unreadable")
+
+    with connected_worker() as process:
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "read_claims", fail)
+            claim = process._ledger.claim_one(execution.pk, **wanted)
+            with pytest.raises(psycopg2.DataError):
+                process._loop.run_until_complete(claim)
+        process.drain("default")
+
+    assert reread(execution).state == State.COMPLETED
 
 
 def test_one_that_has_steps_is_claimed_with_them(threaded) -> None:

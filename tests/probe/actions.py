@@ -48,6 +48,11 @@ async def once(params: Trace, context: Context) -> dict[str, Any]:
     return {"key": context.idempotency_key}
 
 
+@action("probe.nothing", idempotent=True)
+async def nothing(params: dict[str, Any], context: Context) -> None:
+    """Has no output."""
+
+
 @action("probe.block", schema=Nap, idempotent=True)
 def block(params: Nap, context: Context) -> dict[str, Any]:
     time.sleep(params.seconds)
