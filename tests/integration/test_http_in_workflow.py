@@ -93,6 +93,6 @@ def test_a_call_that_was_lost_with_its_worker_is_made_again_if_that_is_safe(
     assert (found.state, (found.error or {}).get("code")) == (state, code)
 
 
-async def _die(self: Performer, snapshot: Any, call: Any) -> Any:
+async def _die(self: Performer, *of_what: Any) -> Any:
     """The worker ends in the middle of the call, and the clock frees what it owned."""
     raise LedgerClosed
