@@ -10,6 +10,7 @@ import pytest
 from tests.integration.test_http_hostile import LOCAL, call, drip
 from tests.outside import Request, fixed, routes, serving
 from workflows.actions.base import BuiltinError
+from workflows.actions.net import client
 from workflows.actions.net.client import transport, transport_with
 from workflows.actions.net.guard import Guard
 
@@ -92,6 +93,23 @@ def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
             return texts, server.connections
 
     assert asyncio.run(main()) == (["once"] * 3, 3)
+
+
+def test_what_idles_too_long_is_closed_though_nobody_calls_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(client, "LOOK_SECONDS", 0.01)
+
+    async def main() -> None:
+        async with serving(fixed(b"fine")) as server, transport_with(Guard(LOCAL)) as http:
+            await asyncio.gather(*(call(url=server.url) for _ in range(3)))
+            assert http.connections == 3
+            async with asyncio.timeout(5):
+                while http.connections:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(main())
 
 
 def test_requests_beyond_the_limit_wait_for_their_turn() -> None:

@@ -47,6 +47,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._in_use = 0
         self._idle: dict[str, list[httpcore.AsyncHTTPConnection]] = {}
         self._next_look = 0.0
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def connections(self) -> int:
@@ -105,11 +106,20 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             has_room = self.connections - self._in_use < MAX_CONNECTIONS
             if connection is not None and key and has_room and _is_clean(connection):
                 self._idle.setdefault(key, []).append(connection)
+                if self._looking is None or self._looking.done():
+                    self._looking = asyncio.create_task(self._look())
             elif connection is not None:
                 await connection.aclose()
         finally:
             self._in_use -= 1
             self._turns.release()
+
+    async def _look(self) -> None:
+        """Until nothing is idle. A worker that makes no call any more would keep what two hundred
+        at once have left, closed by the other side or not, as long as it lives."""
+        while self._idle:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._close_expired()
 
     async def _close_expired(self) -> None:
         """Close what idled too long or was closed by the other side; looks once a second."""
@@ -126,6 +136,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             await connection.aclose()
 
     async def aclose(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         idle = [connection for each in self._idle.values() for connection in each]
         self._idle.clear()
         for connection in idle:
