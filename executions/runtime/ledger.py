@@ -48,6 +48,7 @@ from executions.runtime.matching import Woken
 from executions.runtime.outers import Outers
 from executions.runtime.rows import cursor
 from executions.runtime.rules import Rules
+from executions.runtime.strays import Strays
 from executions.runtime.undoing import survey
 
 log = structlog.get_logger(__name__)
@@ -116,7 +117,7 @@ class Ledger:
         self._outers = Outers()
         self.rules = Rules()
         self._closed = False
-        self._lost_connection = False
+        self._strays = Strays(worker_id)
         # Something may be claimed that is not in `_held` yet.
         self._claims_alone = False
         self.commits = 0
@@ -166,16 +167,16 @@ class Ledger:
 
     async def _claim_alone(self, parameters: dict[str, Any]) -> list[tuple[Any, ...]] | None:
         """Claim without the thread; None = not done."""
-        # First, so that the thread, which frees strays only after it has lost its connection, sees
-        # this or is seen.
+        # First, so that the thread, which looks for strays only when that is due, sees this or is
+        # seen.
         self._claims_alone = True
         try:
-            if self._lost_connection:
+            if self._strays.are_due:
                 return None
             rows = await self._lone.claim(parameters)
             if rows is None:
                 # It may be claimed all the same.
-                self._lost_connection = True
+                self._strays.suspect()
                 return None
             self._held.update({row[0]: row[1] for row in rows})
             fault("ledger.after_claim")
@@ -189,10 +190,10 @@ class Ledger:
         try:
             return await self.read(lambda: read_claims(rows, self._outers))
         except BaseException:
-            # Nobody is going to run them: they are strays.
+            # Nobody is going to run them.
             for row in rows:
                 self._held.pop(row[0], None)
-            self._lost_connection = True
+            self._strays.suspect()
             raise
 
     async def claim_suspect(self, *, queue_name: str, suspect_after: int) -> list[Claim]:
@@ -213,8 +214,8 @@ class Ledger:
         Raises Fenced if the execution is not ours any more, Refused if PostgreSQL can't hold it,
         Unheard if it `heeds` messages and some have come that its plan has not seen.
         """
-        if self._goes_alone(checkpoint) and await self._lone.record(checkpoint):
-            return self._went_alone(checkpoint)
+        if self._goes_alone(checkpoint) and await self._record_alone(checkpoint):
+            return checkpoint.read_seq
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[int] = loop.create_future()
         self._put(_Job(answer, loop, checkpoint=checkpoint))
@@ -228,13 +229,21 @@ class Ledger:
         is_alone = not self._closed and len(self._held) == 1 and is_simple(checkpoint)
         return is_alone and not is_injected("ledger.before_commit") and self._lone.is_free()
 
-    def _went_alone(self, checkpoint: Checkpoint) -> int:
-        fault("ledger.after_commit")
-        self.commits += 1
-        self.checkpoints += 1
-        if checkpoint.releases:
+    async def _record_alone(self, checkpoint: Checkpoint) -> bool:
+        """Write without the thread; False = perhaps not done."""
+        try:
+            is_done = await self._lone.record(checkpoint)
+        except asyncio.CancelledError:
+            # Its runner gives up; whatever becomes of the row is not ours to know.
             self._held.pop(checkpoint.execution_id, None)
-        return checkpoint.read_seq
+            raise
+        if is_done:
+            fault("ledger.after_commit")
+            self.commits += 1
+            self.checkpoints += 1
+            if checkpoint.releases:
+                self._held.pop(checkpoint.execution_id, None)
+        return is_done
 
     async def freshen(self) -> None:
         """Make sure that what is known of switches and limits is not old."""
@@ -391,8 +400,8 @@ class Ledger:
         is_anew = False
         while True:
             try:
-                if self._lost_connection and not self._claims_alone:
-                    self._release_strays()
+                if self._strays.are_due and not self._claims_alone:
+                    self._strays.release(list(self._held))
                 return run()
             except TRY_AGAIN as error:
                 self._roll_back()
@@ -410,7 +419,7 @@ class Ledger:
                     raise
                 log.warning("ledger.connection_lost", error=str(error).strip())
                 connection.close()
-                self._lost_connection = True
+                self._strays.suspect()
                 if self._closed:
                     raise
                 threading.Event().wait(RETRY_SECONDS)
@@ -448,7 +457,11 @@ class Ledger:
                 opened.execute(sql, {**parameters, "held": self.rules.held_workflows})
                 rows = opened.fetchall()
             fault("ledger.after_claim")
-            claims = read_claims(rows, self._outers)
+            try:
+                claims = read_claims(rows, self._outers)
+            except BaseException:
+                self._strays.suspect()
+                raise
             self._held.update({each.snapshot_id: each.epoch for each in claims})
             return claims
 
@@ -471,15 +484,3 @@ class Ledger:
         self._again(run)
         for each in held:
             self._held.pop(each.execution_id, None)
-
-    def _release_strays(self) -> None:
-        """Free what a claim took while the connection broke and nobody here knows of."""
-        with cursor() as opened:
-            opened.execute(
-                statements.RELEASE_STRAYS,
-                {"worker": self.worker_id, "held": list(self._held)},
-            )
-            strays = opened.fetchall()
-        self._lost_connection = False
-        if strays:
-            log.info("ledger.strays_released", count=len(strays))

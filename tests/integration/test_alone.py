@@ -14,7 +14,7 @@ from django.db import connection
 
 from executions.engine.states import State
 from executions.models import Execution, InboxMessage, StepExecution
-from executions.runtime import ledger
+from executions.runtime import ledger, strays
 from executions.runtime.committing import Committer
 from executions.runtime.direct import Direct, Reply
 from executions.runtime.faults import inject
@@ -231,7 +231,8 @@ def test_a_claim_whose_answer_was_lost_is_freed_and_taken_again(monkeypatch) -> 
     assert [(each.snapshot_id, each.epoch) for each in claims] == [(execution.pk, 2)]
 
 
-def test_one_that_could_not_be_read_is_free_again(monkeypatch) -> None:
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_one_that_could_not_be_read_is_free_again(is_alone, monkeypatch) -> None:
     execution = started(published([{**NOOP, "id": "a"}]))
     wanted = {"queue_name": "default", "suspect_after": 3}
 
@@ -241,10 +242,29 @@ def test_one_that_could_not_be_read_is_free_again(monkeypatch) -> None:
     with connected_worker() as process:
         with monkeypatch.context() as patch:
             patch.setattr(ledger, "read_claims", fail)
+            if not is_alone:
+                patch.setattr(Direct, "is_free", lambda self: False)
             claim = process._ledger.claim_one(execution.pk, **wanted)
             with pytest.raises(psycopg2.DataError):
                 process._loop.run_until_complete(claim)
+        assert reread(execution).owner_id
         process.drain("default")
+
+    assert reread(execution).state == State.COMPLETED
+
+
+def test_what_the_server_claimed_late_for_a_broken_connection_is_freed(monkeypatch) -> None:
+    monkeypatch.setattr(strays, "LATER_SECONDS", 0.0)
+    execution = started(published([{**NOOP, "id": "a"}]))
+
+    with connected_worker() as process:
+        suspects = process._ledger._strays
+        suspects.suspect()
+        process._loop.run_until_complete(process._ledger.freshen())
+        Execution.objects.filter(pk=execution.pk).update(owner_id=process._ledger.worker_id)
+        assert suspects.are_due
+        process.drain("default")
+        assert not suspects.are_due
 
     assert reread(execution).state == State.COMPLETED
 
