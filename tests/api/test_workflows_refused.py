@@ -166,6 +166,10 @@ def test_an_empty_body_is_no_definition(api: APIClient) -> None:
 def test_a_form_is_not_a_definition(api: APIClient) -> None:
     response = api.post(ROOT, "name=a", content_type="application/x-www-form-urlencoded")
     assert error(response)[:2] == (415, "unsupported_media_type")
+    assert response.json()["error"]["message"] == (
+        "The body has to be JSON or YAML, sent as Content-Type: application/json or "
+        "application/yaml."
+    )
 
 
 def test_a_taken_slug_is_a_conflict(api: APIClient) -> None:

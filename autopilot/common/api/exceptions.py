@@ -58,6 +58,19 @@ class UnsupportedMediaType(DomainError):
     status = 415
 
 
+def _media_types(view: Any) -> str:
+    """What is taken here, in a sentence; empty if that is JSON alone, as nearly everywhere."""
+    parsers = getattr(view, "get_parsers", list)()
+    taken = [parser.media_type for parser in parsers]
+    if len(taken) < 2:
+        return ""
+    names = " or ".join(_MEDIA.get(each, each) for each in taken)
+    return f"The body has to be {names}, sent as Content-Type: {' or '.join(taken)}."
+
+
+_MEDIA = {"application/json": "JSON", "application/yaml": "YAML", "multipart/form-data": "a form"}
+
+
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
     """Answer `exc` with the error envelope, its status and its headers.
 
@@ -66,6 +79,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
     """
     request = context.get("request")
     error = domain_error_of(exc)
+    if isinstance(exc, drf.UnsupportedMediaType):
+        error = UnsupportedMediaType(_media_types(context.get("view")))
     if isinstance(error, Internal):
         log.error("request.failed", exc_info=exc)
         django_request = getattr(request, "_request", request)

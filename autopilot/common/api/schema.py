@@ -79,7 +79,8 @@ def _refusals(path: str, operation: dict[str, Any]) -> dict[str, Any]:
         refusals["404"] = _response("There is no such thing, or you may not see it.")
     if body:
         refusals["413"] = _response("The body is larger than the server accepts.")
-        refusals["415"] = _response("The body is not sent as application/json.")
+        taken = " or ".join(operation["requestBody"].get("content") or ["application/json"])
+        refusals["415"] = _response(f"The body is not sent as {taken}.")
     refusals["503"] = _response("Something the server needs is not answering.", headers=_WAIT)
     refusals["default"] = _response("Any other refusal or failure, in the same shape.")
     return refusals
