@@ -15,6 +15,7 @@ from tests.console.conftest import Visit
 from tests.console.data import INPUT, support_request
 from tests.engine import run
 from workflows import services
+from workflows.definition.text import write_yaml
 from workflows.models import Workflow, WorkflowVersion
 
 pytestmark = [pytest.mark.console, pytest.mark.django_db(transaction=True)]
@@ -112,6 +113,34 @@ def test_a_workflow_is_written_with_help_and_saved(visit: MakeVisit) -> None:
     assert at in designer.do(lambda page: page.url)
     designer.press("Publish", role="link")
     designer.wait_for("Its content is frozen")
+
+
+def test_a_number_that_is_too_low_is_made_the_suggested_one_by_a_click(visit: MakeVisit) -> None:
+    workflow = support_request()
+    draft = draft_of(workflow, output="{{ steps.read.output }}", version="1.0.1")
+    designer = visit(Role.DESIGNER)
+    open_editor(designer, f"/admin/workflows/workflow/{workflow.pk}/versions/1.0.1/edit/")
+
+    def lines() -> list[str]:
+        return designer.do(lambda page: page.locator(".cm-line").all_inner_texts())[:3]
+
+    # Where it stands, and before the name where there is none.
+    for number in ({"version": "1.0.1"}, {}):
+        write(designer, json.dumps({**number, **draft.definition}, indent=2))
+        designer.wait_for("1.0.1 is too low after 1.0.0", "#cx-guard-says")
+        designer.press("Make it 1.1.0")
+        designer.wait_for("1.1.0 is an honest number after 1.0.0", "#cx-guard-says")
+        assert '  "version": "1.1.0",' in lines()
+        assert not designer.do(lambda page: page.locator("#cx-guard-set").is_visible())
+    designer.press("YAML")
+    line = "name: Support request"
+    designer.do(lambda page: page.locator(".cm-line", has_text=line).wait_for())
+    write(designer, write_yaml(draft.definition))
+    designer.wait_for("1.0.1 is too low after 1.0.0", "#cx-guard-says")
+    designer.press("Make it 1.1.0")
+    designer.wait_for("1.1.0 is an honest number after 1.0.0", "#cx-guard-says")
+    assert "version: 1.1.0" in lines()
+    assert (designer.overflow(), designer.violations()) == (0, [])
 
 
 def test_the_graph_follows_the_cursor_in_both_languages(visit: MakeVisit) -> None:

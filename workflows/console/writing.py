@@ -54,6 +54,7 @@ def checked(
         "drawing": drawing_of(content),
         "steps": list(_steps(content, read)),
         "names": names_of(content),
+        "number": _number_place(read),
         "guard": None if problems else _guard(actor, content, workflow, number),
     }
 
@@ -119,6 +120,15 @@ def _steps(document: Mapping[str, Any], read: ReadText) -> Iterator[dict[str, An
         place = read.places.get(step.path)
         if place is not None:
             yield {"id": step.id, **_marks(place)}
+
+
+def _number_place(read: ReadText) -> dict[str, Any] | None:
+    """Where the version's number stands, or before which key it would."""
+    place = read.places.get("$.version")
+    if place is not None:
+        return {**_marks(place), "is_there": True}
+    place = read.keys.get("$.name")
+    return {**_marks(place), "is_there": False} if place is not None else None
 
 
 def names_of(document: Mapping[str, Any]) -> dict[str, Any]:

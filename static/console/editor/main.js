@@ -38,6 +38,7 @@ const editor = new TextEditor({
   complete: completionSource({ language: () => editor.language, guide: () => guide, steps: () => drawing.nodes, names: () => names }),
   onChange: () => {
     checker.changed();
+    side.changed();
     tellChanged();
   },
   onMove: () => follow(),
@@ -62,7 +63,8 @@ const checker = new Checker((body) => ask(settings.check_url, body), {
       drawing = answer.drawing;
       draw();
     } else if (graph) side.behind("The text can't be read now: this is how it was before.");
-    side.guard(answer.guard, settings.diff_url && settings.number ? `${settings.diff_url}?from=${answer.guard?.against}&to=${settings.number}` : "");
+    const compare = settings.diff_url && settings.number ? `${settings.diff_url}?from=${answer.guard?.against}&to=${settings.number}` : "";
+    side.guard(answer.guard, compare, answer.number ? (number) => editor.setNumber(number, answer.number) : null);
     followed = "";
     follow();
   },

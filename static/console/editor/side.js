@@ -61,8 +61,17 @@ export class SidePanel {
     note.hidden = !words;
   }
 
-  /** @param {any} guard as workflows/console/writing.py gives it, or null @param {string} compare where the saved draft is compared, or empty */
-  guard(guard, compare) {
+  /** The text is another one than the guard has read. */
+  changed() {
+    element("cx-guard-set").disabled = true;
+  }
+
+  /**
+   * @param {any} guard as workflows/console/writing.py gives it, or null
+   * @param {string} compare where the saved draft is compared, or empty
+   * @param {((number: string) => void)|null} set writes a number into the text; null where there is no place for one
+   */
+  guard(guard, compare, set) {
     element("cx-guard").hidden = !guard;
     if (!guard) return;
     const link = element("cx-guard-compare");
@@ -70,6 +79,11 @@ export class SidePanel {
     link.href = compare;
     element("cx-guard-bump").textContent = guard.bump === "none" ? "no change" : guard.bump;
     element("cx-guard-says").textContent = guardSentence(guard);
+    const button = element("cx-guard-set");
+    button.parentElement.hidden = !set || guard.bump === "none" || (guard.own && guard.enough);
+    button.disabled = false;
+    button.textContent = `Make it ${guard.suggested}`;
+    button.onclick = () => set?.(guard.suggested);
     element("cx-guard").classList.toggle("is-refused", !guard.enough);
     element("cx-guard-reasons").replaceChildren(...guard.reasons.map((/** @type {any} */ reason) => {
       const line = make("li");

@@ -151,6 +151,26 @@ export class TextEditor {
     return expressionAt(line.text, head - line.from);
   }
 
+  /** Write the version's number where it stands, or before the name. @param {string} number @param {Marks & {is_there: boolean}} place */
+  setNumber(number, place) {
+    const { doc } = this.view.state;
+    const from = offset(doc, place.line, place.column);
+    let to = from;
+    let insert = "";
+    if (place.is_there) {
+      to = offset(doc, place.end_line, place.end_column);
+      const quote = /^["']/.exec(doc.sliceString(from, to))?.[0] ?? "";
+      insert = `${quote}${number}${quote}`;
+    } else {
+      const before = doc.sliceString(doc.lineAt(from).from, from);
+      const inBraces = this.language === "json" || /^(\s|#.*\n)*(---\s*)?\{/.test(this.text);
+      const between = /^\s*$/.test(before) ? `\n${before}` : " ";
+      insert = (inBraces ? `"version": "${number}",` : `version: ${number}`) + between;
+    }
+    this.view.dispatch({ changes: { from, to, insert }, selection: { anchor: from }, effects: EditorView.scrollIntoView(from, { y: "center" }) });
+    this.view.focus();
+  }
+
   /** @param {string} id */
   goToStep(id) {
     const step = this.view.state.field(stepsField).find((/** @type {Standing} */ each) => each.id === id);
