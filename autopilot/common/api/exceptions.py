@@ -60,8 +60,7 @@ class UnsupportedMediaType(DomainError):
 
 def _media_types(view: Any) -> str:
     """What is taken here, in a sentence; empty if that is JSON alone, as nearly everywhere."""
-    parsers = getattr(view, "get_parsers", list)()
-    taken = [parser.media_type for parser in parsers]
+    taken = [str(parser.media_type) for parser in view.get_parsers()] if view else []
     if len(taken) < 2:
         return ""
     names = " or ".join(_MEDIA.get(each, each) for each in taken)
