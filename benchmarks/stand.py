@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -13,10 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 import psutil
 import psycopg2
@@ -24,10 +20,9 @@ from psycopg2.extensions import connection as Connection
 
 from autopilot.embedded import Pair, home
 from autopilot.embedded.home import PROJECT
-from autopilot.embedded.lifeline import die_with_parent
+from benchmarks.own import Own, end, environment_of
 
 READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
 # What makes a commit durable; read back from the server before anything is measured.
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 
@@ -39,7 +34,7 @@ class NotReady(Exception):
     """Something did not happen in the time it was given."""
 
 
-class Stand:
+class Stand(Own):
     """One embedded PostgreSQL and Valkey with everything that runs on them.
 
     `environment` is what processes find them by; this process's own is set to it too, so Django
@@ -47,6 +42,7 @@ class Stand:
     """
 
     def __init__(self, *, workers: int, web: bool) -> None:
+        super().__init__()
         self.folder = home("benchmarks").directory / str(os.getpid())
         self.pair = Pair(self.folder, ephemeral=True)
         self.worker_count = workers
@@ -55,37 +51,13 @@ class Stand:
         self.web: subprocess.Popen[bytes] | None = None
         self.port = 0
         self._spawned = 0
-        self._exit = ExitStack()
-        # What the developer has in .env decides nothing here.
-        self.environment = {
-            **os.environ,
-            "AUTOPILOT_ENV_FILE": "",
-            "DATABASE_URL": self.pair.database_url,
-            "REDIS_URL": self.pair.redis_url,
-            "SECRET_KEY": secrets.token_urlsafe(48),
-            "DEBUG": "false",
-            "HTTPS": "false",
-            "DJANGO_SETTINGS_MODULE": "autopilot.settings",
-            # A loop of 10,000 passes; an outside service that is on this machine.
-            "AUTOPILOT_MAX_STEPS": "100000",
-            "AUTOPILOT_HTTP_ALLOW": "127.0.0.1",
-        }
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._exit.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._exit.close()
+        # A loop of 10,000 passes; an outside service that is on this machine.
+        self.environment = environment_of(
+            self.pair.database_url,
+            self.pair.redis_url,
+            AUTOPILOT_MAX_STEPS="100000",
+            AUTOPILOT_HTTP_ALLOW="127.0.0.1",
+        )
 
     def _start(self) -> None:
         self._exit.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -100,7 +72,7 @@ class Stand:
     def have_workers(self, count: int) -> None:
         """Start or end worker processes until there are so many, registered."""
         while len(self.workers) > count:
-            _end(self.workers.pop())
+            end(self.workers.pop())
         while len(self.workers) < count:
             self._spawned += 1
             self.workers.append(self.spawn(f"worker-{self._spawned}", "manage.py", "worker"))
@@ -131,18 +103,9 @@ class Stand:
         environment: Mapping[str, str] = EMPTY,
     ) -> subprocess.Popen[bytes]:
         """A Python process that ends with the stand, and with this process."""
-        with (self.folder / "log" / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=PROJECT,
-                env={**self.environment, **environment},
-                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if pipes else log,
-                stderr=log,
-                preexec_fn=die_with_parent(signal.SIGTERM),
-            )
-        self._exit.callback(_end, process)
-        return process
+        log = self.log_folder / f"{name}.log"
+        command = [sys.executable, *arguments]
+        return self._run(command, log, {**self.environment, **environment}, pipes=pipes)
 
     def _start_web(self) -> subprocess.Popen[bytes]:
         with socket.socket() as probe:
@@ -227,13 +190,3 @@ class Stand:
 def _family(pid: int) -> list[psutil.Process]:
     parent = psutil.Process(pid)
     return [parent, *parent.children(recursive=True)]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait(STOP_SECONDS)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from autopilot.embedded.home import DATABASE, PROJECT, USER, Home, home
-from autopilot.embedded.lifeline import die_with_parent
 from benchmarks.hosts.network import SERVERS, Network
-from benchmarks.stand import READY_SECONDS, STOP_SECONDS, NotReady
+from benchmarks.own import Own, environment_of
+from benchmarks.stand import READY_SECONDS, NotReady
 
 # A dead worker is to be noticed soon; the relations of these times are those of the defaults.
 RHYTHM = {
@@ -33,47 +28,25 @@ RHYTHM = {
 KEEPALIVE = "keepalives_idle=2&keepalives_interval=1&keepalives_count=3"
 
 
-class Ground:
+class Ground(Own):
     """Servers and worker hosts, all processes of which end with it.
 
     This process itself uses the servers' Unix sockets: files know of no network.
     """
 
     def __init__(self, hosts: tuple[str, ...]) -> None:
+        super().__init__()
         self.folder = home("benchmarks").directory / f"hosts-{os.getpid()}"
         self.network = Network(hosts)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.service_url = ""
-        self._exit = ExitStack()
         found = Home(self.folder)
-        self.environment = {
-            **os.environ,
-            "AUTOPILOT_ENV_FILE": "",
-            "DATABASE_URL": found.addresses.database_url,
-            "REDIS_URL": found.addresses.redis_url,
-            "SECRET_KEY": secrets.token_urlsafe(48),
-            "DEBUG": "false",
-            "HTTPS": "false",
-            "DJANGO_SETTINGS_MODULE": "autopilot.settings",
-            "AUTOPILOT_HTTP_ALLOW": SERVERS,
+        self.environment = environment_of(
+            found.addresses.database_url,
+            found.addresses.redis_url,
+            AUTOPILOT_HTTP_ALLOW=SERVERS,
             **RHYTHM,
-        }
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._exit.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._exit.close()
+        )
 
     def _start(self) -> None:
         self._exit.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -106,17 +79,15 @@ class Ground:
     def spawn(self, host: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """A Python process on a host. Its output is piped for the servers', logged for others."""
         pipes = host == "servers"
-        with (self.folder / "log" / f"{host}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*self.network.within(host), sys.executable, *arguments],
-                cwd=PROJECT,
-                env={**self.environment, **environment},
-                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if pipes else log,
-                stderr=log,
-                preexec_fn=die_with_parent(signal.SIGTERM),
-            )
-        self._exit.callback(_end, process)
+        process = self._run(
+            [*self.network.within(host), sys.executable, *arguments],
+            self.folder / "log" / f"{host}.log",
+            {**self.environment, **environment},
+            pipes=pipes,
+        )
+        if process.stdin is not None:
+            # Its end is what they go by.
+            self._exit.callback(process.stdin.close)
         return process
 
     def log(self, host: str) -> str:
@@ -144,15 +115,3 @@ class Ground:
 def _line_of(process: subprocess.Popen[bytes]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().decode().strip()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait(STOP_SECONDS)

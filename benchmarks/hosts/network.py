@@ -9,9 +9,8 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
+
+from benchmarks.own import Own
 
 # Nobody outside of the namespaces sees these.
 NETWORK = "10.231.0"
@@ -23,29 +22,13 @@ class NoNamespaces(Exception):
     """This machine doesn't let us make hosts of our own."""
 
 
-class Network:
+class Network(Own):
     """A host for the servers, and one for each of `names`; all of it is gone at the end."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
         self._prefix = f"cx{os.getpid()}"
         self.addresses = {name: f"{NETWORK}.{number}" for number, name in enumerate(names, 2)}
-        self._exit = ExitStack()
-
-    def __enter__(self) -> Self:
-        try:
-            self._make()
-        except BaseException:
-            self._exit.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._exit.close()
 
     def within(self, name: str) -> list[str]:
         """What comes before a command that is to run on that host."""
@@ -61,7 +44,7 @@ class Network:
     def _space(self, name: str) -> str:
         return f"{self._prefix}-{name}"
 
-    def _make(self) -> None:
+    def _start(self) -> None:
         if os.geteuid() != 0:
             raise NoNamespaces("Hosts of one's own need network namespaces, and those need root.")
         if shutil.which("ip") is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ import structlog
 from django.core.mail import EmailMessage, get_connection
 from django.db import Error, connection, transaction
 
+from autopilot.common.beside import Beside
 from autopilot.common.database_time import database_now
 from executions.approvals.due import do_due
 from executions.approvals.links import link_of
@@ -113,41 +113,15 @@ def message_of(mail: ApprovalMail, server: Any = None) -> EmailMessage:
     )
 
 
-class Postman:
-    """A thread beside the clock: does what is due of approvals whenever the leader says so."""
+class Postman(Beside):
+    """Beside the clock: does what is due of approvals whenever the leader says so.
 
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._asked = threading.Event()
-        self._thread: threading.Thread | None = None
+    A mail server that doesn't answer is not waited for at the end.
+    """
 
-    def look(self) -> None:
-        """Have a look soon; never waits."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="approvals", daemon=True)
-            self._thread.start()
-        self._asked.set()
+    name = "approvals"
 
-    def close(self) -> None:
-        """End the thread; a mail server that doesn't answer is not waited for."""
-        self._stop.set()
-        self._asked.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
-
-    def _work(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._asked.wait()
-                self._asked.clear()
-                self._stop.wait(self._turn())
-        finally:
-            connection.close()
-
-    def _turn(self) -> float:
-        """Answers the seconds until the next one."""
-        if self._stop.is_set():
-            return 0.0
+    def turn(self) -> float:
         try:
             while do_due(database_now()):
                 pass

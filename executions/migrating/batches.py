@@ -8,7 +8,6 @@ a command does its own at once.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +19,7 @@ from django.db import Error, InterfaceError, OperationalError, connection, trans
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
 from autopilot.common import clock
+from autopilot.common.beside import Beside
 from autopilot.common.database_time import database_now
 from autopilot.common.errors import DomainError
 from executions.engine.errors import ENGINE_INTERNAL
@@ -308,38 +308,14 @@ def _give_up(migration_id: int, error: Exception) -> Done | None:
     return Done(1)
 
 
-class Mover:
-    """A thread beside the clock: goes on with open migrations whenever the leader says so."""
+class Mover(Beside):
+    """Beside the clock: goes on with open migrations whenever the leader says so."""
 
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._asked = threading.Event()
-        self._thread: threading.Thread | None = None
+    name = "migrations"
 
-    def look(self) -> None:
-        """Have a look soon; never waits."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="migrations", daemon=True)
-            self._thread.start()
-        self._asked.set()
-
-    def close(self) -> None:
-        """End the thread after the batch that it is at."""
-        self._stop.set()
-        self._asked.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            self._asked.wait()
-            self._asked.clear()
-            self._stop.wait(self._turn())
-
-    def _turn(self) -> float:
-        """Answers the seconds until the next one."""
+    def turn(self) -> float:
         try:
-            advance_all(until=self._stop.is_set)
+            advance_all(until=lambda: self.is_stopping)
         except Error as error:
             log.warning("migrating.database_unavailable", error=str(error).strip())
         except Exception:
