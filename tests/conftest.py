@@ -45,6 +45,12 @@ def redis_client(servers: Pair) -> Iterator[redis.Redis]:
         yield client
 
 
+@pytest.fixture
+def new_tables(transactional_db: None) -> None:
+    """No table has room of rows that are gone: for plans, which depend on how large they are."""
+    call_command("flush", verbosity=0, interactive=False)
+
+
 @dataclass(frozen=True)
 class OwnServers:
     """A pair that a test may treat badly; `pair` has the verbs for it (kill_postgres, flush...).

@@ -61,9 +61,12 @@ os.environ.update(
 )
 
 from autopilot.settings import *  # noqa: E402, F403
-from autopilot.settings import DATABASES  # noqa: E402
+from autopilot.settings import AUTOPILOT, DATABASES  # noqa: E402
 
 DATABASES["default"]["TEST"] = {"NAME": f"test_{SLOT}"}
 
 # Hashing passwords slowly is for real ones.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# A drain that a test asks for ends once nothing is ready; workers in processes of their own linger.
+AUTOPILOT["LINGER_SECONDS"] = 0.0

@@ -22,11 +22,6 @@ URL = "/api/v1/executions/approvals/"
 FORM = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
 
 
-@pytest.fixture(autouse=True)
-def no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def client(user: Any) -> APIClient:
     found = APIClient()
     found.force_authenticate(user)

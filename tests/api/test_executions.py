@@ -26,11 +26,6 @@ WAIT = {"type": "wait", "config": {"duration": "1h"}}
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def olga(db: None) -> User:
     return UserFactory.create(username="olga", role=Role.OPERATOR)

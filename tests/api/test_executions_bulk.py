@@ -23,11 +23,6 @@ NUMBER = {"type": "object", "required": ["n"], "properties": {"n": {"type": "int
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def olga(db: None) -> User:
     return UserFactory.create(username="olga", role=Role.OPERATOR)

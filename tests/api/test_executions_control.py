@@ -27,11 +27,6 @@ STOP = {
 LAST = {"id": "last", "type": "transform", "config": {"output": "{{ steps.first.output }}"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def api() -> APIClient:
     client = APIClient()

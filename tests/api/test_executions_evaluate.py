@@ -39,8 +39,7 @@ def viewer() -> APIClient:
 
 
 @pytest.fixture
-def execution(settings: Any) -> Execution:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def execution() -> Execution:
     return run(published(STEPS, redact=["/input/card"]), {"price": 4, "card": "4242"})
 
 

@@ -20,11 +20,6 @@ NOOP = {"type": "action", "config": {"action": "noop", "with": {"n": 1}}}
 WAIT = {"type": "wait", "config": {"duration": "1h"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def shown(execution: Execution) -> list[tuple[int, int, str, str, str]]:
     return [
         (view.seq, view.attempt, view.step_id, view.type, view.state)

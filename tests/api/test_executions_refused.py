@@ -526,8 +526,7 @@ def test_one_that_is_being_cancelled_is_not_paused(api: APIClient):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_asked_of_one_that_has_ended(api: APIClient, settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def test_nothing_is_asked_of_one_that_has_ended(api: APIClient):
     execution = ExecutionFactory.create()
     drain()
     for verb in ("pause", "resume", "cancel"):

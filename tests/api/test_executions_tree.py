@@ -26,8 +26,7 @@ def api() -> APIClient:
 
 
 @pytest.fixture
-def family(settings) -> Execution:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def family() -> Execution:
     published([value("s", 1)], slug="child")
     called = {"id": "call", "name": "call", "type": "workflow", "config": {"workflow": "child"}}
     let_go = {**called, "id": "go", "config": {"workflow": "child", "wait": False}}

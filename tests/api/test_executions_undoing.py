@@ -23,11 +23,6 @@ STOP = {"id": "stop", "type": "fail", "config": {"error": "my.error", "message":
 WAIT = {"id": "wait", "type": "wait", "config": {"duration": "1h"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def api(role: Role = Role.OPERATOR) -> APIClient:
     client = APIClient()
     client.force_authenticate(UserFactory.create(role=role))

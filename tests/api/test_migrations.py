@@ -21,11 +21,6 @@ WAIT = {"id": "pay", "type": "signal", "config": {"signal": "paid"}}
 GONE = {"id": "gone", "type": "wait", "config": {"duration": "1h"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def client(role: Role) -> APIClient:
     made = APIClient()
     made.force_authenticate(UserFactory.create(role=role))

@@ -23,12 +23,6 @@ PAY = {"id": "pay", "type": "signal", "config": CONFIG}
 TASK = {"id": "do", "type": "action", "config": {"action": "task.queue", "with": {"queue": "q"}}}
 
 
-@pytest.fixture(autouse=True)
-def _short_lingering(settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.05}
-    monkeypatch.setattr("executions.runtime.drain.LOOK_SECONDS", 0.05)
-
-
 def client(role: Role) -> APIClient:
     found = APIClient()
     found.force_authenticate(UserFactory.create(role=role))

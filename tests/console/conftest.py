@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.conf import settings
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from autopilot.accounts.roles import Role
@@ -150,12 +149,6 @@ class Visit:
 
     def close(self) -> None:
         self._browser.run(self._context.close)
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A drain that found everything ended waits for more; here nothing more comes."""
-    monkeypatch.setitem(settings.AUTOPILOT, "LINGER_SECONDS", 0.05)
 
 
 @pytest.fixture

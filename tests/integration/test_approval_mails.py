@@ -29,7 +29,6 @@ FORM = {"type": "object", "properties": {"sum": {"type": "number"}}, "required":
 
 @pytest.fixture(autouse=True)
 def _with_mails(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
     settings.AUTOPILOT_APPROVAL_MAILS = True
     settings.AUTOPILOT_PUBLIC_URL = "https://autopilot.example"
 

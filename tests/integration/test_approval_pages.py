@@ -22,11 +22,6 @@ FORM = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def client(user: Any) -> Client:
     found = Client()
     found.force_login(user)

@@ -42,11 +42,6 @@ from tests.factories import UserFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def unchanged(approval: Approval) -> None:
     """Nothing was decided, and the execution has heard nothing."""
     row = Approval.objects.get(pk=approval.pk)

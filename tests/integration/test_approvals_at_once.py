@@ -21,11 +21,6 @@ from tests.engine import SYSTEM
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def at_once(*works: Callable[[], Any]) -> list[str]:
     """Do them on threads that begin together; answers what each came to, in words."""
     barrier = threading.Barrier(len(works))

@@ -38,11 +38,6 @@ NUMBER = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def workflow():
     return published([{"id": "a", **NOOP}], input_schema=NUMBER)

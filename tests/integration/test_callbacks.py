@@ -41,9 +41,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _short_lingering(settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.05}
-    monkeypatch.setattr("executions.runtime.drain.LOOK_SECONDS", 0.05)
+def _nothing_handed_over() -> Iterator[None]:
     HANDED_OVER.clear()
     yield
     ON_HAND_OVER.clear()

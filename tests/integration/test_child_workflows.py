@@ -22,11 +22,6 @@ from workflows.services import create_version, publish_version
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def calling(slug: str, id: str = "call", **fields: Any) -> dict[str, Any]:
     step = {key: fields.pop(key) for key in ("retry", "timeout", "catch", "next") if key in fields}
     config = {"workflow": slug, **fields}

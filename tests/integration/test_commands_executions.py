@@ -27,11 +27,6 @@ FAIL = {"id": "broken", "type": "fail", "config": {"error": "order.lost", "messa
 NUMBER = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def with_worker(monkeypatch):
     """Whenever a follower would sleep, a worker runs what is ready."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.core.management import call_command
 
@@ -16,8 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WAIT = {"id": "pay", "type": "signal", "config": {"signal": "paid"}}
 
 
-def test_look_move_and_put_back(capsys: pytest.CaptureFixture[str], settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def test_look_move_and_put_back(capsys: pytest.CaptureFixture[str]) -> None:
     workflow = published([WAIT])
     execution = run(workflow)
     next_version(workflow, [{**WAIT, "id": "ask", "config": {"signal": "settled"}}])

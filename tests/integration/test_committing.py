@@ -19,11 +19,6 @@ from tests.engine import NOOP, published, reread, started, wait_until, worker
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def second_ways(monkeypatch) -> list[int]:
     """How many checkpoints went the second way, each time one did."""

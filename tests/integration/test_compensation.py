@@ -26,11 +26,6 @@ FAIL = {"id": "stop", "type": "fail", "config": {"error": "trip.sold_out", "mess
 WAIT = {"id": "wait", "type": "wait", "config": {"duration": "1h"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def book(tmp_path: Path) -> Path:
     """Where the outside world writes down what was asked of it."""

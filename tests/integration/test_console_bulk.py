@@ -19,11 +19,6 @@ LIST = "/admin/executions/execution/"
 PAGE = f"{LIST}bulk/"
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def client() -> Client:
     client = Client()

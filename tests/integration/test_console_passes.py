@@ -16,11 +16,6 @@ from tests.factories import UserFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def pure(id_: str, output: Any, **fields: Any) -> dict[str, Any]:
     return {"id": id_, "name": id_, "type": "transform", "config": {"output": output}, **fields}
 

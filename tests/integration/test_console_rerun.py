@@ -19,11 +19,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PAGE = "/admin/executions/execution/{}/rerun/"
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def client() -> Client:
     client = Client()

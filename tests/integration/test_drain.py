@@ -88,8 +88,7 @@ def test_bells_that_were_put_off_are_answered_by_one_claim_after_the_gap(monkeyp
     assert seconds < 30
 
 
-def test_a_bell_that_rings_during_the_last_look_is_answered(settings) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def test_a_bell_that_rings_during_the_last_look_is_answered() -> None:
 
     class RungLedger(CountingLedger):
         async def claim(self, **wanted: Any) -> list[Any]:

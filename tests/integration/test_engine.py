@@ -18,11 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 NOOP = {"type": "action", "config": {"action": "noop"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def steps_of(execution: Execution) -> list[tuple[int, str, str]]:
     return list(
         StepExecution.objects.filter(execution=execution).values_list("seq", "step_id", "state")

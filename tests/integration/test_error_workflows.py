@@ -19,11 +19,6 @@ FAIL = {"id": "stop", "type": "fail", "config": {"error": "trip.sold_out", "mess
 HEAR = {"id": "hear", "type": "transform", "config": {"output": "{{ input.error.code }}"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def hearing(**document: Any) -> Workflow:
     return published([HEAR], **{"name": "Hear", **document})
 

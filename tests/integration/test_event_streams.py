@@ -41,11 +41,6 @@ def workflow() -> Workflow:
     return published([{"id": "a", **NOOP}])
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 class Listener:
     """Reads one subscription as a client does."""
 

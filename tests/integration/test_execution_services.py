@@ -38,11 +38,6 @@ from workflows.services import create_version, create_workflow, publish_version
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def with_role(role: Role) -> Actor:
     return Actor(ActorKind.USER, None, role.value, frozenset(MATRIX[role]))
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _one_at_a_time(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0, "SLOTS": 1}
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "SLOTS": 1}
 
 
 def one() -> Workflow:

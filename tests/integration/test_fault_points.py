@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,11 +29,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 class Died(BaseException):
     """Nothing in the product catches it, as nothing catches a killed process."""
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
 
 
 @contextmanager

@@ -19,11 +19,6 @@ from tests.engine import NOOP, SYSTEM, published, reread, started, wait_until, w
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def test_a_drain_gives_back_what_its_runner_could_not(monkeypatch):
     monkeypatch.setattr(drain_module, "RETURN_SECONDS", 0.01)
     execution = started(published([{"id": "one", **NOOP}]))

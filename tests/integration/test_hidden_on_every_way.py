@@ -53,8 +53,7 @@ UNDO = {
 
 
 @pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def _nothing_received() -> None:
     RECEIVED.clear()
 
 

@@ -29,11 +29,6 @@ from workflows.models import Workflow
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def one() -> Workflow:
     return published([{**NOOP, "id": "a"}])
 

@@ -74,11 +74,7 @@ def test_a_call_that_was_lost_with_its_worker_is_made_again_if_that_is_safe(
     code: str | None,
     requests: int,
 ) -> None:
-    settings.AUTOPILOT = {
-        **settings.AUTOPILOT,
-        "HTTP_ALLOW": ["127.0.0.1"],
-        "LINGER_SECONDS": 0.0,
-    }
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "HTTP_ALLOW": ["127.0.0.1"]}
     config = {"action": "http.request", "with": {"url": "{{ input.url }}", **params}}
     workflow = published([{"id": "ask", "type": "action", "config": config}])
     with in_a_thread(fixed(b"fine")) as server:

@@ -61,6 +61,7 @@ def test_after_that_transaction_it_is_prepared_anew_whatever_the_session_still_h
         assert answer(ADDED, [1, 2]) == 3
 
 
+@pytest.mark.usefixtures("new_tables")
 def test_what_a_start_asks_is_answered_by_indexes_however_small_the_tables_were() -> None:
     values = ["1", "'default'", "1"]
     with connection.cursor() as cursor:

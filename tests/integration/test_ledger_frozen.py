@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_a_checkpoint_that_was_cut_off_while_frozen_is_written_again(settings) -> None:
     # The server ends a session that idles in its transaction for half a lease.
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0, "LEASE_SECONDS": 0.4}
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "LEASE_SECONDS": 0.4}
     execution = started(published([{"id": "a", "type": "transform", "config": {"output": 1}}]))
 
     def freeze() -> None:

@@ -20,11 +20,6 @@ from tests.engine import NOOP, published, reread, started, worker
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def opened() -> Iterator[Any]:
     """A cursor as the ledger's, with everything prepared while the tables are empty."""
@@ -41,6 +36,7 @@ def plan_of(opened: Any, execute: str, parameters: dict[str, Any]) -> str:
     return "\n".join(row[0] for row in opened.fetchall())
 
 
+@pytest.mark.usefixtures("new_tables")
 @pytest.mark.parametrize(
     ("execute", "parameters", "index", "times"),
     [

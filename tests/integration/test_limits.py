@@ -29,11 +29,6 @@ from workflows.models import Workflow
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def limit(pattern: str = "probe.*", subject: str = "action", **terms: Any) -> ActionLimit:
     return limiting.create_limit(
         actor=SYSTEM, terms=LimitTerms(subject=subject, pattern=pattern, **terms)

@@ -11,11 +11,6 @@ from tests.engine import SYSTEM, drain, published, reread, run, started
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def mapping(body, **config):
     return {
         "id": "each",

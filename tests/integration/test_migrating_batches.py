@@ -36,8 +36,7 @@ LAST = {"id": "last", "type": "transform", "config": {"output": "new"}}
 
 
 @pytest.fixture(autouse=True)
-def _no_lingering(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "BATCH", 2)
 
 

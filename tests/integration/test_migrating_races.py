@@ -34,8 +34,7 @@ BLOCKED = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
 
 
 @pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> Iterator[None]:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def _no_faults_left() -> Iterator[None]:
     yield
     inject("migrating.before_commit", None)
     inject("ledger.after_claim", None)

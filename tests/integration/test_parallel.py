@@ -19,11 +19,6 @@ from tests.engine import SYSTEM, drain, published, reread, run, started, wait_un
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def parallel(id: str = "p", wait_for: Any = "all", **branches: Any) -> dict[str, Any]:
     """A parallel of these branches; a branch is a list of steps or one."""
     made = [

@@ -30,11 +30,6 @@ PATTERNS = {
 SAID = {number for number, documents in PATTERNS.items() if documents}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def publish(number: int) -> Workflow:
     """Publish what the page has under this number; answers the last one, which is the pattern."""
     for document in PATTERNS[number]:

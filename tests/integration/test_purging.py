@@ -49,11 +49,6 @@ EACH = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def age(*executions: Execution, days: int = 100) -> None:
     """As if they had been accepted and had ended so long ago, with all their parts."""
     for one in executions:

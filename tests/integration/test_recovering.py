@@ -42,11 +42,6 @@ WAIT = {"id": "w", "type": "wait", "config": {"duration": "1h"}}
 SIGNAL = {"id": "s", "type": "signal", "config": {"signal": "paid", "correlation": "A"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def mapped(**limits: Any) -> dict[str, Any]:
     config = {"items": "[1, 2, 3]", "as": "it", "steps": [{**NOOP, "id": "a", "name": "a"}]}
     return {"id": "m", "type": "map", "config": {**config, **limits}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -130,10 +129,8 @@ REDACT = [
 
 
 @pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> Iterator[None]:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def _nothing_received() -> None:
     RECEIVED.clear()
-    return
 
 
 def database() -> str:

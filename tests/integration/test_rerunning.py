@@ -26,11 +26,6 @@ from tests.factories import actor_with
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def counted(id_, tmp_path, **fields):
     """Gives how often it was called with its id."""
     params = {"file": str(tmp_path), "key": id_, "fail": False}

@@ -20,11 +20,6 @@ from tests.factories import actor_with
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def call(id_, tmp_path, **fields):
     """Fails the first time it is called with its key, and gives how often it was called."""
     params = {"file": str(tmp_path), "key": id_, "fail": True}

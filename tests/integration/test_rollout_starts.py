@@ -29,11 +29,6 @@ from workflows.versioning.ranges import parse_range
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def version_of(execution: Execution) -> str:
     row = Execution.objects.select_related("version").get(pk=execution.pk)
     return row.version.version

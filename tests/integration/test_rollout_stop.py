@@ -37,11 +37,6 @@ SPLIT = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def go(rollout: Rollout, *, fails: int, fine: int, version: str = "1.1.0") -> None:
     """Executions of a version that run to their end."""
     inputs = [{"fails": True}] * fails + [{"fails": False}] * fine
@@ -193,6 +188,7 @@ def test_two_clocks_and_a_person_at_once_decide_once() -> None:
     assert now_of(rollout).state == ended[0]
 
 
+@pytest.mark.usefixtures("new_tables")
 def test_a_look_reads_a_bounded_part_of_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
     rollout = rolling(50, steps=SPLIT)
     go(rollout, fails=1, fine=0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from autopilot.accounts.roles import Role
@@ -15,11 +13,6 @@ from tests.factories import UserFactory
 from tests.samples import sample, sample_json
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
 
 
 def test_small_amounts_are_given_and_larger_ones_as_somebody_says() -> None:

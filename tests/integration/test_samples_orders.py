@@ -47,8 +47,7 @@ def rolled_back(change: Callable[[], object]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def workflow(settings) -> Workflow:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def workflow() -> Workflow:
     draft = create_workflow(actor=SYSTEM, document=json.loads(DOCUMENT.read_text()))
     return publish_version(actor=SYSTEM, version=draft).workflow
 

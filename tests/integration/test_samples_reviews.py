@@ -41,11 +41,6 @@ WORST = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def read(path: Path) -> Any:
     return json.loads(path.read_text())
 

@@ -22,8 +22,7 @@ BUSY = ["POST", "/refunds", 503]
 
 @pytest.fixture(autouse=True)
 def _loopback(settings):
-    allowed = {"LINGER_SECONDS": 0.0, "HTTP_ALLOW": ["127.0.0.1"]}
-    settings.AUTOPILOT = {**settings.AUTOPILOT, **allowed}
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "HTTP_ALLOW": ["127.0.0.1"]}
 
 
 @pytest.fixture

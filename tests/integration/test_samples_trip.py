@@ -14,11 +14,6 @@ from tests.samples import sample, sample_json
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def bookings() -> dict[str, Any]:
     return dict(DurableValue.objects.values_list("key", "value"))
 

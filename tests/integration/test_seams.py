@@ -22,11 +22,6 @@ from workflows.models import Workflow
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings: Any) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 KEYED = {"key": "input.k", "limit": 1}
 FAILING = {"id": "f", "type": "fail", "config": {"error": "my.no"}}
 

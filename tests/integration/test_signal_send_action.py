@@ -16,11 +16,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SCHEMA = {"type": "object", "properties": {"sum": {"type": "integer"}}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def sending(**params):
     step = {"id": "tell", "type": "action", "config": {"action": "signal.send", "with": params}}
     return published([step], name="Sender")

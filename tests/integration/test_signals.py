@@ -35,12 +35,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SUM = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
 
 
-@pytest.fixture(autouse=True)
-def _short_lingering(settings, monkeypatch: pytest.MonkeyPatch):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.05}
-    monkeypatch.setattr("executions.runtime.drain.LOOK_SECONDS", 0.05)
-
-
 def paying(**fields: Any) -> dict[str, Any]:
     config = {"signal": "paid", "correlation": "{{ input.order }}", **fields.pop("config", {})}
     return {"id": "pay", "type": "signal", "config": config, **fields}

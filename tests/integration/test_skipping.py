@@ -15,11 +15,6 @@ from tests.engine import SYSTEM, drain, published, reread, run, started
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 NAP = {"id": "nap", "name": "nap", "type": "wait", "config": {"duration": "1h"}}
 LAST = {"id": "last", "name": "last", "type": "transform", "config": {"output": "{{ steps }}"}}
 FAIL = {

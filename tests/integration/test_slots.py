@@ -33,11 +33,6 @@ NAP = {"id": "nap", "type": "wait", "config": {"duration": "1h"}}
 FAIL = {"id": "a", "type": "fail", "config": {"error": "no.way", "message": "no"}}
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def limited(*steps: dict[str, Any], on_limit: str = "queue", limit: int = 1) -> Workflow:
     rule = {"key": "input.k", "limit": limit, "on_limit": on_limit}
     return published(list(steps) or [{**NOOP, "id": "a"}], concurrency=rule)
@@ -408,6 +403,7 @@ def explained(sql: str, parameters: dict[str, Any]) -> str:
         return "\n".join(row[0] for row in cursor.fetchall())
 
 
+@pytest.mark.usefixtures("new_tables")
 def test_thousands_that_wait_cost_claims_nothing_and_handing_on_a_probe():
     workflow = limited(NAP)
     holder = started(workflow, {"k": "a"})

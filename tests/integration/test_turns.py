@@ -19,8 +19,7 @@ from tests.factories import UserFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_an_item_says_that_it_waits_for_its_turn(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def test_an_item_says_that_it_waits_for_its_turn():
     body = [{"id": "nap", "name": "nap", "type": "wait", "config": {"duration": "1h"}}]
     config = {"items": "range(3)", "as": "item", "steps": body, "max_concurrency": 1}
     parent = run(published([{"id": "each", "type": "map", "config": config}]))

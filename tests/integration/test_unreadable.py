@@ -10,8 +10,7 @@ from tests.engine import NOOP, drain, published, reread, started
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_one_that_cannot_be_read_fails_alone_and_holds_up_nobody(settings) -> None:
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
+def test_one_that_cannot_be_read_fails_alone_and_holds_up_nobody() -> None:
     workflow = published([{"id": "a", **NOOP}])
     before, damaged, after = (started(workflow) for _ in range(3))
     Execution.objects.filter(pk=damaged.pk).update(control={"frames": [{}]})

@@ -13,11 +13,6 @@ from workflows.actions.registry import registry
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 def starting(**params):
     return {"id": "go", "type": "action", "config": {"action": "workflow.start", "with": params}}
 
