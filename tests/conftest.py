@@ -48,7 +48,9 @@ def redis_client(servers: Pair) -> Iterator[redis.Redis]:
 @pytest.fixture
 def new_tables(transactional_db: None) -> None:
     """No table has room of rows that are gone: for plans, which depend on how large they are."""
-    call_command("flush", verbosity=0, interactive=False)
+    # Sequences go on: what is cached is known by ids.
+    options = {"reset_sequences": False, "allow_cascade": True}
+    call_command("flush", verbosity=0, interactive=False, **options)
 
 
 @dataclass(frozen=True)

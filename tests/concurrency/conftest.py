@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.concurrency.nursery import Nurseries, Process
 from tests.conftest import OwnServers
 from workflows import compiled
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 # Short enough that a lost worker is noticed within a test.
 RHYTHM = {
@@ -29,29 +26,32 @@ RHYTHM = {
 class Workers:
     """Starts `manage.py worker` processes and ends them with the test."""
 
-    def __init__(self, servers: OwnServers, folder: Path) -> None:
+    def __init__(self, servers: OwnServers, folder: Path, nurseries: Nurseries) -> None:
         self.servers = servers
         self.folder = folder
         self.trace = folder / "trace"
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
+        self._nurseries = nurseries
 
-    def start(self, command: str = "worker", *arguments: str) -> subprocess.Popen[bytes]:
-        log = (self.folder / f"worker-{len(self.processes)}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", command, *arguments],
-            cwd=ROOT,
-            env={**self.servers.environment, **RHYTHM, "PROBE_FILE": str(self.trace)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
+    def start(self, command: str = "worker", *arguments: str) -> Process:
+        return self.run("manage", command, *arguments, name=f"worker-{len(self.processes)}.log")
+
+    def run(self, module: str, *arguments: str, name: str) -> Process:
+        """Start `python -m module arguments`; name: of the file that gets what it says."""
+        process = self._nurseries.start(
+            module,
+            *arguments,
+            log=self.folder / name,
+            environment={**self.servers.environment, **RHYTHM, "PROBE_FILE": str(self.trace)},
         )
         self.processes.append(process)
         return process
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: Process) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=10)
 
-    def stop(self, process: subprocess.Popen[bytes], *, seconds: float = 15) -> int:
+    def stop(self, process: Process, *, seconds: float = 15) -> int:
         process.terminate()
         return process.wait(timeout=seconds)
 
@@ -73,9 +73,16 @@ class Workers:
                 process.wait(timeout=10)
 
 
+@pytest.fixture(scope="session")
+def nurseries() -> Iterator[Nurseries]:
+    made = Nurseries()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def workers(own_servers: OwnServers, tmp_path: Path) -> Iterator[Workers]:
+def workers(own_servers: OwnServers, nurseries: Nurseries, tmp_path: Path) -> Iterator[Workers]:
     compiled.cache.clear()  # version ids of another database
-    made = Workers(own_servers, tmp_path)
+    made = Workers(own_servers, tmp_path, nurseries)
     yield made
     made.end()

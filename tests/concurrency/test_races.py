@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from typing import Any
 
@@ -15,33 +13,28 @@ from django.contrib.auth.models import Group
 from autopilot.accounts.roles import Role
 from autopilot.accounts.services import sync_roles
 from executions.models import Approval, ApprovalDecision, Execution
-from tests.concurrency.conftest import ROOT, Workers
+from tests.concurrency.conftest import Workers
 from tests.engine import NOOP, published, started, wait_until
 
 pytestmark = [pytest.mark.concurrency, pytest.mark.timeout(120)]
 
 QUESTIONS = 10
-# By then both processes have imported what they need.
-HEAD_START_SECONDS = 4.0
+# By then both processes are there and connected.
+HEAD_START_SECONDS = 1.5
 
 
 def race(workers: Workers, verb: str, names: list[str]) -> list[dict[str, Any]]:
     """What came of it for each of these processes, which begin at the same moment."""
     at = str(time.time() + HEAD_START_SECONDS)
     racers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.concurrency.racer", verb, at, name],
-            cwd=ROOT,
-            env=workers.servers.environment,
-            stdout=subprocess.PIPE,
-        )
+        workers.run("tests.concurrency.racer", verb, at, name, name=f"{name}.json")
         for name in names
     ]
     found = []
-    for racer in racers:
-        out, _ = racer.communicate(timeout=60)
-        assert racer.returncode == 0
-        found.append(json.loads(out))
+    for name, racer in zip(names, racers, strict=True):
+        said = workers.folder / f"{name}.json"
+        assert racer.wait(timeout=60) == 0, said.read_text()
+        found.append(json.loads(said.read_text()))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from executions.runtime import drain as module
 from executions.runtime.drain import Drain
 from executions.runtime.performer import Performer
@@ -25,6 +27,11 @@ class CountingLedger:
 
     async def claim_suspect(self, **wanted: Any) -> list[Any]:
         return []
+
+
+@pytest.fixture
+def _lingering(settings) -> None:
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 60.0}
 
 
 def ring_through(rings: int, *, holds: bool, claims: int = 0) -> tuple[int, float]:
@@ -66,18 +73,21 @@ def ring_through(rings: int, *, holds: bool, claims: int = 0) -> tuple[int, floa
         performer.close()
 
 
+@pytest.mark.usefixtures("_lingering")
 def test_a_burst_of_bells_is_no_claim_each_while_something_runs(monkeypatch) -> None:
     monkeypatch.setattr(module, "CLAIM_GAP_SECONDS", 60.0)
 
     assert ring_through(50, holds=True)[0] == 0
 
 
+@pytest.mark.usefixtures("_lingering")
 def test_every_bell_of_an_idle_drain_is_answered_at_once(monkeypatch) -> None:
     monkeypatch.setattr(module, "CLAIM_GAP_SECONDS", 60.0)
 
     assert ring_through(50, holds=False)[0] == 50
 
 
+@pytest.mark.usefixtures("_lingering")
 def test_bells_that_were_put_off_are_answered_by_one_claim_after_the_gap(monkeypatch) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 60.0)
     monkeypatch.setattr(module, "CLAIM_GAP_SECONDS", 0.2)
