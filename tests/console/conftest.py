@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.test import Client
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from autopilot.accounts.roles import Role
 from executions.events.hub import HUB
-from tests.factories import PASSWORD, UserFactory
+from tests.factories import UserFactory
 
 Result = TypeVar("Result")
 
@@ -113,15 +115,13 @@ class Visit:
         assert response is not None
         return response.status
 
-    def sign_in(self, name: str) -> None:
-        def work(page: Page) -> None:
-            page.goto(f"{self.base}/admin/login/?next=/admin/")
-            page.get_by_label("Username").fill(name)
-            page.get_by_label("Password").fill(PASSWORD)
-            page.get_by_role("button", name="Log in").click()
-            page.wait_for_url("**/admin/")
-
-        self.do(work)
+    def sign_in(self, user: Any) -> None:
+        """With a session that was made without the page for it, which has a test of its own."""
+        client = Client()
+        client.force_login(user)
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+        given = {"name": cookie.key, "value": cookie.value, "url": self.base}
+        self._browser.run(self._context.add_cookies, [given])
 
     def text(self, selector: str = "main") -> str:
         return " ".join(self.do(lambda page: page.locator(selector).inner_text()).split())
@@ -140,6 +140,15 @@ class Visit:
         return self.do(
             lambda page: page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
         )
+
+    def turn(self, *, dark: bool) -> None:
+        """Between the themes, without loading the page again; the page itself looks only once."""
+
+        def work(page: Page) -> None:
+            page.emulate_media(color_scheme="dark" if dark else "light")
+            page.evaluate("(dark) => document.documentElement.classList.toggle('dark', dark)", dark)
+
+        self.do(work)
 
     def violations(self) -> list[str]:
         """What axe finds once nothing fades or moves any more: rule, and the first place."""
@@ -172,8 +181,7 @@ def visit(
             color_scheme="dark" if dark else "light",
         )
         visits.append(visit)
-        UserFactory.create(role=role, username=name, is_staff=True)
-        visit.sign_in(name)
+        visit.sign_in(UserFactory.create(role=role, username=name, is_staff=True))
         return visit
 
     yield make

@@ -238,5 +238,6 @@ ASK = """async (cases) => {
 
 def test_completion_knows_where_the_cursor_stands(visit: MakeVisit) -> None:
     designer = visit(Role.DESIGNER)
+    designer.open("/admin/")
     found = designer.do(lambda page: page.evaluate(ASK, [list(case[:2]) for case in CASES]))
     assert [tuple(each) for each in found] == CASES

@@ -147,6 +147,7 @@ def test_a_failure_is_told_on_home_and_leads_to_its_error(visit: MakeVisit) -> N
     execution = started(refusal())
     drain()
     admin = visit(Role.OPERATOR)
+    admin.open("/admin/")
     assert "One thing needs you." in admin.text()
     admin.press("1 execution of Refund check", role="link")
     admin.press(f"Execution {execution.pk}", role="link")
