@@ -70,7 +70,8 @@ processes() {
     if [ "$cores" -lt 2 ]; then echo 2; elif [ "$cores" -gt 4 ]; then echo 4; else echo "$cores"; fi
 }
 
-tests() { pytest -n "$(processes)" "$@" 2>&1 | tee var/log/pytest.log; }
+# Long tests are handed on to whoever is done, rather than lie in one process's line.
+tests() { pytest -n "$(processes)" --dist worksteal "$@" 2>&1 | tee var/log/pytest.log; }
 
 part "A browser for the console's tests" browser
 part "Lint (ruff check)" ruff check .

@@ -47,11 +47,6 @@ STEPS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(settings):
-    settings.AUTOPILOT = {**settings.AUTOPILOT, "LINGER_SECONDS": 0.0}
-
-
 @pytest.fixture
 def threaded(monkeypatch) -> list[int]:
     """Of how many checkpoints each commit of the thread was."""
