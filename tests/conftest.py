@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,13 @@ from django.db import connections
 from autopilot import env
 from autopilot.embedded import Pair, home
 from tests.settings import PAIR, SLOT
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays; looking through it for garbage costs a tenth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
