@@ -66,6 +66,7 @@ def test_plans_made_on_empty_tables_go_by_index(opened, execute, parameters, ind
     assert not [word for word in ("Seq Scan", "Bitmap", "Nested Loop", "Merge") if word in plan]
 
 
+@pytest.mark.usefixtures("new_tables")
 def test_plans_of_what_runs_alone_made_on_empty_tables_go_by_the_key() -> None:
     session = psycopg2.connect(**connection.get_connection_params())
     step = dict.fromkeys(re.findall(r"%\((\w+)\)s", lone.STEP))
