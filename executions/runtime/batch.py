@@ -66,7 +66,7 @@ def batch(checkpoints: list[Checkpoint], *, waits: bool = True) -> tuple[str, di
         rows = [row for each in checkpoints for row in getattr(each, name)]
         if rows:
             parts.append(sql)
-            parameters[name] = _dump(rows)
+            parameters[name] = dump(rows)
     for index in range(max(len(each.hops) for each in checkpoints)):
         hops = [
             {"id": each.execution_id, "state": each.hops[index]}
@@ -74,9 +74,9 @@ def batch(checkpoints: list[Checkpoint], *, waits: bool = True) -> tuple[str, di
             if index < len(each.hops)
         ]
         parts.append(prepared.HOP.replace("(hops)", f"(hops{index})"))
-        parameters[f"hops{index}"] = _dump(hops)
+        parameters[f"hops{index}"] = dump(hops)
     parts.append(prepared.UPDATE)
-    parameters["rows"] = _dump([each.row for each in checkpoints])
+    parameters["rows"] = dump([each.row for each in checkpoints])
     parameters["written"] = [each.execution_id for each in checkpoints]
     if not all(is_simple(each) for each in checkpoints):
         parts.append(prepared.PLANNED)
@@ -118,7 +118,7 @@ def _add_outside(
             rows = [row for each in checkpoints for row in getattr(each, what).get(name, ())]
             if rows:
                 parts.append(getattr(kind, what).replace("%(rows)s", f"%({what}_{name})s"))
-                parameters[f"{what}_{name}"] = _dump(rows)
+                parameters[f"{what}_{name}"] = dump(rows)
 
 
 def _add_undoing(
@@ -128,10 +128,10 @@ def _add_undoing(
     for name, sql in (("promises", undo_sql.PROMISE), ("settles", undo_sql.SETTLE)):
         if rows := [row for each in checkpoints for row in getattr(each, name)]:
             parts.append(sql)
-            parameters[name] = _dump(rows)
+            parameters[name] = dump(rows)
     if owes := [each.owes for each in checkpoints if each.owes]:
         parts.append(undo_sql.OWE)
-        parameters["owes"] = _dump(owes)
+        parameters["owes"] = dump(owes)
 
 
 def _add_children(
@@ -140,16 +140,16 @@ def _add_children(
     """What the checkpoints mean for children to be made or told, and for parents."""
     if spawn := [row for each in checkpoints for row in each.spawn]:
         parts.append(children_sql.SPAWN)
-        parameters["spawn"] = _dump(spawn)
+        parameters["spawn"] = dump(spawn)
     if follows := [each.follows for each in checkpoints if each.follows]:
         parts.append(children_sql.FOLLOW)
-        parameters["follows"] = _dump(follows)
+        parameters["follows"] = dump(follows)
     if starts := [row for each in checkpoints for row in each.starts]:
         parts.append(children_sql.START)
-        parameters["starts"] = _dump(starts)
+        parameters["starts"] = dump(starts)
     if tell := [row for each in checkpoints for row in each.tell]:
         parts.append(children_sql.TELL)
-        parameters["tell"] = _dump(tell)
+        parameters["tell"] = dump(tell)
     ended: dict[tuple[int, str, int], dict[str, Any]] = {}
     for each in checkpoints:
         if each.ends is None:
@@ -163,7 +163,7 @@ def _add_children(
         count["failed"] += each.row["state"] != State.COMPLETED
     if ended:
         parts.append(prepared.ENDED)
-        parameters["ended"] = _dump(list(ended.values()))
+        parameters["ended"] = dump(list(ended.values()))
 
 
 def _add_limits(
@@ -185,10 +185,11 @@ def _add_limits(
         parameters["leaving"] = leaving
     if lining_up:
         parts += [limits_sql.WAIT, limits_sql.WAKE_STRAY]
-        parameters["lining_up"] = _dump(lining_up)
+        parameters["lining_up"] = dump(lining_up)
     if hands_on:
         parts += [limits_sql.HAND_ON, ";\n"]
 
 
-def _dump(rows: list[dict[str, Any]]) -> str:
+def dump(rows: list[dict[str, Any]]) -> str:
+    """Rows as the JSON that the statements take."""
     return orjson.dumps(rows).decode()

@@ -30,7 +30,6 @@ from executions.engine.events import ChildrenEnded, Surveyed
 from executions.engine.states import Reason
 from executions.hidden.veil import Veil
 from executions.runtime import limits, prepared, statements
-from executions.runtime.batch import is_simple
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.claims import (
     Claim,
@@ -43,7 +42,7 @@ from executions.runtime.claims import (
 from executions.runtime.committing import BUSY, Committer, Fenced, Refused, Unheard
 from executions.runtime.faults import fault, is_injected
 from executions.runtime.limits import Barred
-from executions.runtime.lone import Lone
+from executions.runtime.lone import Lone, can_go
 from executions.runtime.matching import Woken
 from executions.runtime.outers import Outers
 from executions.runtime.rows import cursor
@@ -226,7 +225,7 @@ class Ledger:
 
         Whoever wants to stop between the lock and the commit needs the thread.
         """
-        is_alone = not self._closed and len(self._held) == 1 and is_simple(checkpoint)
+        is_alone = not self._closed and len(self._held) == 1 and can_go(checkpoint)
         return is_alone and not is_injected("ledger.before_commit") and self._lone.is_free()
 
     async def _record_alone(self, checkpoint: Checkpoint) -> bool:

@@ -13,13 +13,19 @@ import orjson
 import psycopg2
 import structlog
 
-from executions.runtime import prepared, statements
-from executions.runtime.batch import at_once, heard
+from executions.runtime import statements
+from executions.runtime.batch import dump, heard, is_simple
 from executions.runtime.checkpoint import Checkpoint
 from executions.runtime.direct import Direct
 from executions.runtime.prepared import Prepared
 
 log = structlog.get_logger(__name__)
+
+
+def _of_written(insert: str) -> str:
+    """An INSERT of a batch, of which nothing is inserted unless the row was written."""
+    return insert.strip().rstrip(";") + "\n WHERE EXISTS (SELECT FROM written)"
+
 
 # Plans are made anew after an ANALYZE: these hold whenever that is.
 SESSION = """SET TIME ZONE 'UTC'; SET lock_timeout = '1s';
@@ -30,7 +36,9 @@ SET enable_nestloop = off; SET enable_mergejoin = off;
 # Fence, step and row in one statement, which is a transaction by itself: for the checkpoint between
 # two steps. Nothing is written unless the fence holds; the count of rows says whether. The owner is
 # compared in a roundabout way so that no index but the key suggests itself.
-STEP = """
+_FENCE = """e.id = %(id)s AND e.owner_id IS NOT DISTINCT FROM %(worker)s
+       AND e.epoch = %(epoch)s AND e.revision = %(revision)s AND e.inbox_seq <= %(heard)s"""
+STEP = f"""
 WITH written AS (
     UPDATE executions_execution e
        SET reason = COALESCE(%(reason)s, e.reason),
@@ -45,8 +53,7 @@ WITH written AS (
            seen_seq = %(seen_seq)s,
            revision = e.revision + 1,
            claims = 0
-     WHERE e.id = %(id)s AND e.owner_id IS NOT DISTINCT FROM %(worker)s AND e.epoch = %(epoch)s
-       AND e.revision = %(revision)s AND e.inbox_seq <= %(heard)s
+     WHERE {_FENCE}
     RETURNING e.id)
 INSERT INTO executions_stepexecution
        (execution_id, seq, attempt, step_id, name, type, state, params, output, error,
@@ -54,7 +61,16 @@ INSERT INTO executions_stepexecution
 SELECT id, %(seq)s, %(attempt)s, %(step_id)s, %(name)s, %(type)s, %(step_state)s, %(params)s,
        %(output)s, %(error)s, %(started_at)s, %(ended_at)s
   FROM written
-"""
+"""  # noqa: S608 - constant
+# The same for all others that are written here, in the words of a batch.
+ROW = f"""
+WITH written AS ({statements.WRITE} AND {_FENCE}
+    RETURNING e.id),
+steps AS ({_of_written(statements.INSERT_STEPS)}),
+transitions AS ({_of_written(statements.INSERT_TRANSITIONS)}),
+log AS ({_of_written(statements.INSERT_LOG)})
+SELECT id FROM written
+"""  # noqa: S608 - constant
 # What the row of such a checkpoint may say; anything else needs the statements of a batch.
 _OF_ROW = {
     "reason": "text",
@@ -72,8 +88,8 @@ _OF_ROW = {
 _UNCHANGED = frozenset(
     {"id", "state", "started_at", "release", "runnable_at", "transition_seq", "log_seq"}
 )
-_ROW = _OF_ROW.keys() | _UNCHANGED
-_FENCE = {
+_ROW_OF_STEP = _OF_ROW.keys() | _UNCHANGED
+_OF_FENCE = {
     "id": "bigint",
     "worker": "bigint",
     "epoch": "bigint",
@@ -93,12 +109,14 @@ _OF_STEP = {
     "started_at": "timestamptz",
     "ended_at": "timestamptz",
 }
-_STEP = Prepared("lone_step", STEP, tuple((_OF_ROW | _FENCE | _OF_STEP).values()))
+_STEP = Prepared("lone_step", STEP, tuple((_OF_ROW | _OF_FENCE | _OF_STEP).values()))
+_ROW = Prepared("lone_row", ROW, ("json", *_OF_FENCE.values(), "json", "json", "json"))
 _CLAIM = Prepared("lone_claim", statements.CLAIM_ONE, ("bigint", "bigint", "text", "int"))
 EXECUTE_STEP = _STEP.execute
+EXECUTE_ROW = _ROW.execute
 EXECUTE_CLAIM = _CLAIM.execute
 
-SET_UP = SESSION + prepared.SIMPLE + _STEP.definition + _CLAIM.definition
+SET_UP = SESSION + "".join(each.definition for each in (_STEP, _ROW, _CLAIM))
 
 
 class Lone:
@@ -138,24 +156,35 @@ class Lone:
         self._direct.close()
 
 
+def can_go(checkpoint: Checkpoint) -> bool:
+    """Whether it has nothing to write but what every checkpoint has, in one statement."""
+    return is_simple(checkpoint) and not checkpoint.hops
+
+
 def _statement(checkpoint: Checkpoint, worker_id: int) -> tuple[str, dict[str, Any]]:
     """What writes the checkpoint if its fence holds, and its parameters."""
+    fence = {
+        "id": checkpoint.execution_id,
+        "worker": worker_id,
+        "epoch": checkpoint.epoch,
+        "revision": checkpoint.revision,
+        "heard": heard(checkpoint),
+    }
     if not _is_step(checkpoint):
-        return at_once([checkpoint], worker_id)
+        names = ("steps", "transitions", "log")
+        rows = {name: dump(getattr(checkpoint, name)) for name in names}
+        return EXECUTE_ROW, {**fence, **rows, "rows": dump([checkpoint.row])}
     row, step = checkpoint.row, checkpoint.steps[0]
     return EXECUTE_STEP, {
         **row,
         **step,
+        **fence,
         "reason": row.get("reason"),
         "variables": _json(row.get("variables")),
         "step_state": step["state"],
         "params": _json(step["params"]),
         "output": _json(step["output"]),
         "error": _json(step["error"]),
-        "worker": worker_id,
-        "epoch": checkpoint.epoch,
-        "revision": checkpoint.revision,
-        "heard": heard(checkpoint),
     }
 
 
@@ -166,7 +195,7 @@ def _is_step(checkpoint: Checkpoint) -> bool:
         and not checkpoint.transitions
         and not checkpoint.log
         and not checkpoint.releases
-        and checkpoint.row.keys() <= _ROW
+        and checkpoint.row.keys() <= _ROW_OF_STEP
     )
 
 

@@ -83,7 +83,9 @@ class Watch:
         self._seconds = seconds
         self._silence = silence.total_seconds() if silence else None
         self._end = self._loop.time() + seconds
-        self.timeout = asyncio.timeout_at(self._next())
+        # Most calls have returned by the loop's next turn; a timer for them would be for nothing.
+        self.timeout = asyncio.timeout(None)
+        self._loop.call_soon(self._extend)
 
     def _next(self) -> float:
         if self._silence is None:

@@ -80,19 +80,20 @@ _CLAIM = Prepared(
     ("bigint", "text", "int", "int", "int", "int", "int", "int"),
 )
 _CLAIM_ONE = Prepared("ledger_claim_one", statements.CLAIM_ONE, ("bigint", "bigint", "text", "int"))
-# What the simplest checkpoints are written with.
-_SIMPLE = (_FENCE, _STEPS, _TRANSITIONS, _LOG, _HOP, _UPDATE)
 _ALL = (
-    *_SIMPLE,
     _LOCK,
+    _FENCE,
+    _STEPS,
+    _TRANSITIONS,
+    _LOG,
+    _HOP,
+    _UPDATE,
     _COUNT,
     _REFILL,
     _REPORT,
     _CLAIM,
     _CLAIM_ONE,
 )
-
-SIMPLE = "".join(each.definition for each in _SIMPLE)
 
 LOCK = KEPT + _LOCK.execute
 FENCE = KEPT + _FENCE.execute

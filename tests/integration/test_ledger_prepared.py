@@ -11,11 +11,12 @@ import psycopg2
 import pytest
 from django.db import connection
 
+from executions.bulk_start import start_many
 from executions.engine.states import State
-from executions.runtime import lone, prepared
+from executions.runtime import lone, prepared, statements
 from executions.runtime.process import WorkerProcess
 from executions.runtime.rows import cursor
-from tests.engine import NOOP, published, reread, started, worker
+from tests.engine import NOOP, SYSTEM, published, reread, started, worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,21 +67,44 @@ def test_plans_made_on_empty_tables_go_by_index(opened, execute, parameters, ind
     assert not [word for word in ("Seq Scan", "Bitmap", "Nested Loop", "Merge") if word in plan]
 
 
-@pytest.mark.usefixtures("new_tables")
-def test_plans_of_what_runs_alone_made_on_empty_tables_go_by_the_key() -> None:
+def plans_of_what_runs_alone() -> list[str]:
+    """How a new session goes about a step, another checkpoint, and a claim."""
     session = psycopg2.connect(**connection.get_connection_params())
-    step = dict.fromkeys(re.findall(r"%\((\w+)\)s", lone.STEP))
+    kept = (
+        (lone.EXECUTE_STEP, lone.STEP),
+        (lone.EXECUTE_ROW, lone.ROW),
+        (lone.EXECUTE_CLAIM, statements.CLAIM_ONE),
+    )
     with closing(session), session.cursor() as opened:
         opened.execute(lone.SET_UP)
-        plans = [
-            plan_of(opened, lone.EXECUTE_STEP, step),
-            plan_of(opened, lone.EXECUTE_CLAIM, {"worker": 1, "id": 2, "queue": "q", "suspect": 3}),
+        return [
+            plan_of(opened, execute, dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
+            for execute, sql in kept
         ]
 
+
+@pytest.mark.usefixtures("new_tables")
+def test_plans_of_what_runs_alone_made_on_empty_tables_go_by_the_key() -> None:
     key, worker_key = "executions_execution_pkey", "executions_worker_pkey"
-    for plan, indexes in zip(plans, ([key], [worker_key, key, key]), strict=True):
+    expected = ([key], [key], [worker_key, key, key])
+
+    for plan, indexes in zip(plans_of_what_runs_alone(), expected, strict=True):
         assert re.findall(r"Index.* Scan using (\w+)", plan) == indexes, plan
         assert not [word for word in ("Seq Scan", "Bitmap", "Merge") if word in plan], plan
+
+
+@pytest.mark.parametrize("rows", [0, 1, 200])
+def test_plans_of_what_runs_alone_find_rows_by_id_whatever_the_tables_held(rows) -> None:
+    workflow = published([{**NOOP, "id": "a"}])
+    if rows:
+        start_many(workflow=workflow, actor=SYSTEM, requests=[{}] * rows)
+    with connection.cursor() as raw:
+        raw.execute("ANALYZE executions_execution, executions_worker")
+
+    # In small tables an index that has the id somewhere is as good as the key.
+    for plan in plans_of_what_runs_alone():
+        assert plan.count("Index Cond: (id = ") == plan.count("Scan using"), plan
+        assert "Seq Scan" not in plan, plan
 
 
 def test_an_execution_goes_on_when_its_statements_are_gone() -> None:
