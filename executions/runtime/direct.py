@@ -7,8 +7,11 @@ to carry a small checkpoint out. Where one execution is alone nobody shares that
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from select import select
 from typing import Any
 
 import psycopg2
@@ -23,6 +26,8 @@ RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 30.0
 # A server that has not let it in by then is taken for gone; libpq does not watch the time here.
 CONNECT_SECONDS = 10.0
+# How long the end of a worker waits for what is under way.
+CLOSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Direct:
         """
         loop = asyncio.get_running_loop()
         if self._connection is not None and self._loop is not loop:
-            self.close()
+            self._drop()
         if self._is_set_up:
             return self._answer is None
         if self._connection is not None and loop.time() >= self._opened_at + CONNECT_SECONDS:
@@ -82,7 +87,27 @@ class Direct:
         return await answer
 
     def close(self) -> None:
-        """End the connection, whatever it is doing."""
+        """End the connection; not while the loop runs.
+
+        What the server has been sent it carries out whether we wait or not: it gets a moment, so
+        that nothing of this worker comes after its end.
+        """
+        if self._cursor is not None and (self._answer is not None or not self._is_set_up):
+            self._wait()
+        self._drop()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + CLOSE_SECONDS
+        with suppress(psycopg2.Error):
+            while (state := self._connection.poll()) != extensions.POLL_OK:
+                files = [self._connection.fileno()]
+                written = files if state == extensions.POLL_WRITE else []
+                if not any(select(files, written, [], max(0.0, until - time.monotonic()))):
+                    log.info("direct.not_waited_for")
+                    return
+
+    def _drop(self) -> None:
+        """Give the connection up, whatever it is doing."""
         self._watch(None)
         opened, self._connection = self._connection, None
         self._cursor, self._is_set_up = None, False
@@ -149,7 +174,7 @@ class Direct:
     def _fail(self, error: Exception) -> None:
         """Give the connection up. Whoever waits hears of it, as of an error of psycopg2's."""
         answer, self._answer = self._answer, None
-        self.close()
+        self._drop()
         if answer is None:
             log.info("direct.lost", error=str(error).strip())
         elif not answer.done():

@@ -208,7 +208,7 @@ def lose_answer(monkeypatch: Any, which: int) -> None:
         reply = await execute(self, sql, parameters)
         count[0] += 1
         if count[0] == which:
-            self.close()
+            self._drop()
             raise psycopg2.OperationalError("cut off")
         return reply
 

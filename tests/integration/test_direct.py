@@ -151,3 +151,22 @@ def test_an_idle_connection_that_the_server_ends_is_replaced(loop, opened, monke
     loop.run_until_complete(until(lambda: opened._connection is None))
 
     assert run(loop, opened, "SELECT pg_backend_pid()").rows != [(pid,)]
+
+
+def test_what_was_sent_is_over_when_it_is_closed(loop) -> None:
+    opened = Direct("SELECT pg_sleep(0.3), 'set-up under way'")
+
+    async def until_it_is_set_up() -> None:
+        opened.is_free()
+        await until(lambda: opened._cursor is not None)
+
+    loop.run_until_complete(until_it_is_set_up())
+    opened.close()
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE query LIKE '%%set-up under way%%' AND state = 'active' AND pid <> %s",
+            [connection.connection.info.backend_pid],
+        )
+        assert cursor.fetchone() == (0,)
