@@ -249,6 +249,11 @@ class Ledger:
         if self.rules.are_stale:
             await self._ask(lambda: self._again(self.rules.read))
 
+    async def release_strays(self) -> None:
+        """Look for them if that is due; everything else that is asked here does so too."""
+        if self._strays.are_due:
+            await self._ask(lambda: self._again(lambda: None))
+
     async def enter_limits(self, execution_id: int, limit_ids: Sequence[int]) -> Barred | None:
         """Take what a call needs of these limits; None = it may begin."""
         try:

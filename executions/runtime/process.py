@@ -25,7 +25,7 @@ from executions.runtime.ledger import Ledger
 from executions.runtime.listener import Listener
 from executions.runtime.matching import Woken
 from executions.runtime.performer import Performer
-from workflows.actions.net.client import close_transport
+from workflows.actions.net.client import close_expired, close_transport
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +109,14 @@ class WorkerProcess:
 
     def _run(self, work: Coroutine[Any, Any, int]) -> int:
         return self._loop.run_until_complete(work)
+
+    def tidy(self) -> None:
+        """Between drains, now and then: what a loop that stands still leaves undone."""
+        self._loop.run_until_complete(self._tidy())
+
+    async def _tidy(self) -> None:
+        await close_expired()
+        await self._ledger.release_strays()
 
     def stop(self) -> None:
         """Ask the drain to claim nothing more and to give back what it holds."""

@@ -28,6 +28,11 @@ class DrainWorker(SimpleWorker):
             raise StopRequested
         return self._next_bell(timeout, max_idle_time)
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Also whenever no bell has rung for a while."""
+        super().heartbeat(timeout, pipeline)
+        current().tidy()
+
     def _next_bell(self, timeout: int | None, max_idle_time: int | None) -> Any:
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
 

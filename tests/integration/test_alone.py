@@ -248,7 +248,10 @@ def test_one_that_could_not_be_read_is_free_again(is_alone, monkeypatch) -> None
     assert reread(execution).state == State.COMPLETED
 
 
-def test_what_the_server_claimed_late_for_a_broken_connection_is_freed(monkeypatch) -> None:
+@pytest.mark.parametrize("is_idle", [False, True])
+def test_what_the_server_claimed_late_for_a_broken_connection_is_freed(
+    is_idle, monkeypatch
+) -> None:
     monkeypatch.setattr(strays, "LATER_SECONDS", 0.0)
     execution = started(published([{**NOOP, "id": "a"}]))
 
@@ -258,6 +261,9 @@ def test_what_the_server_claimed_late_for_a_broken_connection_is_freed(monkeypat
         process._loop.run_until_complete(process._ledger.freshen())
         Execution.objects.filter(pk=execution.pk).update(owner_id=process._ledger.worker_id)
         assert suspects.are_due
+        if is_idle:
+            process.tidy()
+            assert reread(execution).owner_id is None
         process.drain("default")
         assert not suspects.are_due
 

@@ -112,6 +112,33 @@ def test_what_idles_too_long_is_closed_though_nobody_calls_again(
     asyncio.run(main())
 
 
+def test_a_connection_goes_to_one_call_only_whatever_is_closed_meanwhile() -> None:
+    async def main() -> None:
+        async with serving(fixed(b"fine")) as server, transport_with(Guard(LOCAL)) as http:
+            await asyncio.gather(*(call(url=server.url) for _ in range(3)))
+            ((key, idle),) = http._idle.items()
+            left = set(idle[:2])
+            is_closing, may_go_on = asyncio.Event(), asyncio.Event()
+
+            async def close_slowly() -> None:
+                is_closing.set()
+                await may_go_on.wait()
+
+            gone = idle[2]
+            gone.has_expired = lambda: True
+            gone.aclose = close_slowly
+            http._next_look = float("inf")
+            taking = asyncio.create_task(http._connection(key, gone._origin))
+            await is_closing.wait()
+            http._next_look = 0.0
+            await http.close_expired()
+            may_go_on.set()
+            taken = {await taking, await http._connection(key, gone._origin)}
+            assert taken == left
+
+    asyncio.run(main())
+
+
 def test_requests_beyond_the_limit_wait_for_their_turn() -> None:
     async def main() -> tuple[set[str], int]:
         async with serving(fixed(b"fine")) as server, transport_with(Guard(LOCAL), limit=2):

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from executions.runtime import process as process_module
 from executions.runtime.ledger import LedgerClosed
 from executions.runtime.performer import Performer
+from executions.runtime.rq_workers import DrainWorker
 from tests.engine import drain, published, reread, run, started, wait_until, worker
 from tests.outside import Answer, fixed, in_a_thread, redirect
+from workflows.actions.net import client
 
 
 @pytest.mark.django_db(transaction=True)
@@ -55,6 +58,30 @@ def test_a_worker_closes_its_connections_when_it_ends(settings: Any) -> None:
             assert server.open == 1
         wait_until(lambda: server.open == 0)
     assert (server.connections, len(server.requests)) == (1, 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_hears_no_bell_closes_what_idles_too_long(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, redis_client: Any
+) -> None:
+    settings.AUTOPILOT = {**settings.AUTOPILOT, "HTTP_ALLOW": ["127.0.0.1"]}
+    monkeypatch.setattr(client, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(client, "LOOK_SECONDS", 0.3)
+    config = {"action": "http.request", "with": {"url": "{{ input.url }}"}}
+    workflow = published([{"id": "ask", "type": "action", "config": config}])
+    with in_a_thread(fixed(b"fine")) as server, worker() as process:
+        monkeypatch.setattr(process_module, "_process", process)
+        started(workflow, {"url": server.url})
+        process.drain("default")
+        assert server.open == 1
+        rq_worker = DrainWorker(["default"], connection=redis_client)
+
+        def is_closed() -> bool:
+            # The loop stands still otherwise, and nobody else could close it.
+            rq_worker.heartbeat()
+            return server.open == 0
+
+        wait_until(is_closed)
 
 
 @pytest.mark.django_db(transaction=True)

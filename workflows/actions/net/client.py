@@ -84,9 +84,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     async def _connection(self, key: str, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
         """An idle connection to the origin, the one used last first; else a new one."""
-        await self._close_expired()
-        idle = self._idle.get(key, [])
-        while idle:
+        await self.close_expired()
+        # Asked for anew each time: while one is closed others may change what is idle.
+        while idle := self._idle.get(key):
             connection = idle.pop()
             if not connection.has_expired():
                 return connection
@@ -119,9 +119,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         at once have left, closed by the other side or not, as long as it lives."""
         while self._idle:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._close_expired()
+            await self.close_expired()
 
-    async def _close_expired(self) -> None:
+    async def close_expired(self) -> None:
         """Close what idled too long or was closed by the other side; looks once a second."""
         now = time.monotonic()
         if now < self._next_look:
@@ -192,6 +192,14 @@ def transport() -> GuardedTransport:
     if found is None:
         found = _transports[loop] = GuardedTransport(Guard(allow_list()))
     return found
+
+
+async def close_expired() -> None:
+    """Close what idles too long in the running loop's transport. It does so by itself, but not
+    while the loop stands still."""
+    found = _transports.get(asyncio.get_running_loop())
+    if found is not None:
+        await found.close_expired()
 
 
 async def close_transport() -> None:
