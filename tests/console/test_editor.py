@@ -124,8 +124,8 @@ def test_a_number_that_is_too_low_is_made_the_suggested_one_by_a_click(visit: Ma
     def lines() -> list[str]:
         return designer.do(lambda page: page.locator(".cm-line").all_inner_texts())[:3]
 
-    # Where it stands, and before the name where there is none.
-    for number in ({"version": "1.0.1"}, {}):
+    # Where it stands, in place of nothing, and before the name where there is none.
+    for number in ({"version": "1.0.1"}, {"version": None}, {}):
         write(designer, json.dumps({**number, **draft.definition}, indent=2))
         designer.wait_for("1.0.1 is too low after 1.0.0", "#cx-guard-says")
         designer.press("Make it 1.1.0")
@@ -135,11 +135,16 @@ def test_a_number_that_is_too_low_is_made_the_suggested_one_by_a_click(visit: Ma
     designer.press("YAML")
     line = "name: Support request"
     designer.do(lambda page: page.locator(".cm-line", has_text=line).wait_for())
-    write(designer, write_yaml(draft.definition))
+    text = write_yaml(draft.definition)
+    for said in ("", "version:\n"):
+        write(designer, said + text)
+        designer.wait_for("1.0.1 is too low after 1.0.0", "#cx-guard-says")
+        designer.press("Make it 1.1.0")
+        designer.wait_for("1.1.0 is an honest number after 1.0.0", "#cx-guard-says")
+        assert "version: 1.1.0" in lines()
+    write(designer, f"version: >-\n  1.0.1\n{text}")
     designer.wait_for("1.0.1 is too low after 1.0.0", "#cx-guard-says")
-    designer.press("Make it 1.1.0")
-    designer.wait_for("1.1.0 is an honest number after 1.0.0", "#cx-guard-says")
-    assert "version: 1.1.0" in lines()
+    assert not designer.do(lambda page: page.locator("#cx-guard-set").is_visible())
     assert (designer.overflow(), designer.violations()) == (0, [])
 
 

@@ -112,7 +112,9 @@ def test_what_idles_too_long_is_closed_though_nobody_calls_again(
     asyncio.run(main())
 
 
-def test_a_connection_goes_to_one_call_only_whatever_is_closed_meanwhile() -> None:
+def test_a_connection_goes_to_one_call_only_whatever_is_closed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def main() -> None:
         async with serving(fixed(b"fine")) as server, transport_with(Guard(LOCAL)) as http:
             await asyncio.gather(*(call(url=server.url) for _ in range(3)))
@@ -125,8 +127,8 @@ def test_a_connection_goes_to_one_call_only_whatever_is_closed_meanwhile() -> No
                 await may_go_on.wait()
 
             gone = idle[2]
-            gone.has_expired = lambda: True
-            gone.aclose = close_slowly
+            monkeypatch.setattr(gone, "has_expired", lambda: True)
+            monkeypatch.setattr(gone, "aclose", close_slowly)
             http._next_look = float("inf")
             taking = asyncio.create_task(http._connection(key, gone._origin))
             await is_closing.wait()

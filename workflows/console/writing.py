@@ -123,10 +123,12 @@ def _steps(document: Mapping[str, Any], read: ReadText) -> Iterator[dict[str, An
 
 
 def _number_place(read: ReadText) -> dict[str, Any] | None:
-    """Where the version's number stands, or before which key it would."""
+    """Where the version's number stands, or before which key it would; None if that is no place
+    to write into, as a block of lines."""
     place = read.places.get("$.version")
     if place is not None:
-        return {**_marks(place), "is_there": True}
+        in_line = place.line == place.end_line
+        return {**_marks(place), "is_there": True} if in_line else None
     place = read.keys.get("$.name")
     return {**_marks(place), "is_there": False} if place is not None else None
 

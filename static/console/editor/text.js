@@ -155,15 +155,16 @@ export class TextEditor {
   setNumber(number, place) {
     const { doc } = this.view.state;
     const from = offset(doc, place.line, place.column);
+    const inBraces = this.language === "json" || /^(\s|#.*\n)*(---\s*)?\{/.test(this.text);
     let to = from;
     let insert = "";
     if (place.is_there) {
       to = offset(doc, place.end_line, place.end_column);
-      const quote = /^["']/.exec(doc.sliceString(from, to))?.[0] ?? "";
-      insert = `${quote}${number}${quote}`;
+      const quote = /^["']/.exec(doc.sliceString(from, to))?.[0] ?? (inBraces ? '"' : "");
+      // In YAML nothing at all is a value too, and begins right behind the colon.
+      insert = `${to > from ? "" : " "}${quote}${number}${quote}`;
     } else {
       const before = doc.sliceString(doc.lineAt(from).from, from);
-      const inBraces = this.language === "json" || /^(\s|#.*\n)*(---\s*)?\{/.test(this.text);
       const between = /^\s*$/.test(before) ? `\n${before}` : " ";
       insert = (inBraces ? `"version": "${number}",` : `version: ${number}`) + between;
     }
