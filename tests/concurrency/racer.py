@@ -1,6 +1,7 @@
-"""A process that does something many times from a given moment on: `python -m ... VERB AT NAME`.
+"""A process that does something many times from a signal on: `python -m ... VERB NAME`.
 
-Prints what came of it as JSON. Several of them with the same moment race each other.
+Prints what came of it as JSON. Several of them that wait for the signal race each other: it is
+given by letting go of the lock START.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import django
+
+# The number of an advisory lock.
+START = 2_718_281_828
 
 
 def start_all(name: str) -> dict[str, Any]:
@@ -56,14 +59,13 @@ VERBS: dict[str, Callable[[str], dict[str, Any]]] = {"start": start_all, "decide
 
 
 def main() -> None:
-    verb, at, name = sys.argv[1:]
+    verb, name = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "autopilot.settings")
     django.setup()
     from django.db import connection
 
-    connection.ensure_connection()
-    while time.time() < float(at):
-        time.sleep(0.001)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [START])
     print(json.dumps(VERBS[verb](name)))
 
 

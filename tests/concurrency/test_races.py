@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.db import connection
 
 from autopilot.accounts.roles import Role
 from autopilot.accounts.services import sync_roles
 from executions.models import Approval, ApprovalDecision, Execution
 from tests.concurrency.conftest import Workers
+from tests.concurrency.racer import START
 from tests.engine import NOOP, published, started, wait_until
 
 pytestmark = [pytest.mark.concurrency, pytest.mark.timeout(120)]
 
 QUESTIONS = 10
-# By then both processes are there and connected.
-HEAD_START_SECONDS = 1.5
+WAITING = "SELECT count(*) FROM pg_locks WHERE objid = %s AND locktype = 'advisory' AND NOT granted"
 
 
 def race(workers: Workers, verb: str, names: list[str]) -> list[dict[str, Any]]:
     """What came of it for each of these processes, which begin at the same moment."""
-    at = str(time.time() + HEAD_START_SECONDS)
-    racers = [
-        workers.run("tests.concurrency.racer", verb, at, name, name=f"{name}.json")
-        for name in names
-    ]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [START])
+        racers = [
+            workers.run("tests.concurrency.racer", verb, name, name=f"{name}.json")
+            for name in names
+        ]
+
+        def are_there() -> bool:
+            cursor.execute(WAITING, [START])
+            return cursor.fetchone() == (len(names),)
+
+        wait_until(are_there, seconds=30)
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [START])
     found = []
     for name, racer in zip(names, racers, strict=True):
         said = workers.folder / f"{name}.json"
