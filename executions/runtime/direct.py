@@ -7,11 +7,11 @@ to carry a small checkpoint out. Where one execution is alone nobody shares that
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from select import select
 from typing import Any
 
 import psycopg2
@@ -100,9 +100,11 @@ class Direct:
         until = time.monotonic() + CLOSE_SECONDS
         with suppress(psycopg2.Error):
             while (state := self._connection.poll()) != extensions.POLL_OK:
-                files = [self._connection.fileno()]
-                written = files if state == extensions.POLL_WRITE else []
-                if not any(select(files, written, [], max(0.0, until - time.monotonic()))):
+                # Not `select.select`: it knows no file beyond the 1,024th.
+                file = select.poll()
+                writes = select.POLLOUT if state == extensions.POLL_WRITE else 0
+                file.register(self._connection.fileno(), select.POLLIN | writes)
+                if not file.poll(1_000 * max(0.0, until - time.monotonic())):
                     log.info("direct.not_waited_for")
                     return
 

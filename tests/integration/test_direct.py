@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -153,6 +156,19 @@ def test_an_idle_connection_that_the_server_ends_is_replaced(loop, opened, monke
     assert run(loop, opened, "SELECT pg_backend_pid()").rows != [(pid,)]
 
 
+@pytest.fixture(params=[0, 1_024])
+def _files(request) -> Iterator[None]:
+    """So many are open besides."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(2_048, hard)), hard))
+    with ExitStack() as files:
+        for _ in range(request.param):
+            files.enter_context(Path(os.devnull).open())
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("_files")
 def test_what_was_sent_is_over_when_it_is_closed(loop) -> None:
     opened = Direct("SELECT pg_sleep(0.3), 'set-up under way'")
 
