@@ -13,6 +13,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+import psycopg2
 import structlog
 import uvloop
 from django.conf import settings
@@ -21,7 +22,7 @@ from django.db import Error, connection
 from executions.runtime.clock import Clock
 from executions.runtime.drain import Drain
 from executions.runtime.lease import Lease
-from executions.runtime.ledger import Ledger
+from executions.runtime.ledger import Ledger, LedgerClosed
 from executions.runtime.listener import Listener
 from executions.runtime.matching import Woken
 from executions.runtime.performer import Performer
@@ -30,6 +31,7 @@ from workflows.actions.net.client import close_expired, close_transport
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 1.0
+TIDY_SECONDS = 2.0
 
 
 class WorkerProcess:
@@ -116,7 +118,12 @@ class WorkerProcess:
 
     async def _tidy(self) -> None:
         await close_expired()
-        await self._ledger.release_strays()
+        try:
+            # Not for long: whoever calls must hear of its end, also while the database is away.
+            async with asyncio.timeout(TIDY_SECONDS):
+                await self._ledger.release_strays()
+        except (TimeoutError, LedgerClosed, psycopg2.Error, Error) as error:
+            log.info("process.strays_not_released", error=str(error).strip())
 
     def stop(self) -> None:
         """Ask the drain to claim nothing more and to give back what it holds."""

@@ -15,6 +15,7 @@ from django.db import connection
 from executions.engine.states import State
 from executions.models import Execution, InboxMessage, StepExecution
 from executions.runtime import ledger, strays
+from executions.runtime import process as process_module
 from executions.runtime.committing import Committer
 from executions.runtime.direct import Direct, Reply
 from executions.runtime.faults import inject
@@ -266,6 +267,23 @@ def test_what_the_server_claimed_late_for_a_broken_connection_is_freed(
             assert reread(execution).owner_id is None
         process.drain("default")
         assert not suspects.are_due
+
+    assert reread(execution).state == State.COMPLETED
+
+
+def test_a_worker_without_a_bell_does_not_wait_for_a_database_that_is_away(monkeypatch) -> None:
+    monkeypatch.setattr(process_module, "TIDY_SECONDS", 0.05)
+    execution = started(published([{**NOOP, "id": "a"}]))
+
+    def away(self: strays.Strays, held: Any) -> None:
+        raise psycopg2.OperationalError("away")
+
+    with worker() as process:
+        with monkeypatch.context() as patch:
+            patch.setattr(strays.Strays, "release", away)
+            process._ledger._strays.suspect()
+            process.tidy()
+        process.drain("default")
 
     assert reread(execution).state == State.COMPLETED
 
