@@ -25,6 +25,8 @@ from executions.runtime import dispatch, limits_sql
 
 log = structlog.get_logger(__name__)
 
+# How long somebody who changes a limit is waited for.
+LOCK_TIMEOUT = "2s"
 MAX_PLACES = 100_000
 MAX_PERIOD_SECONDS = 86_400.0
 MAX_NOTE_CHARS = 500
@@ -221,5 +223,5 @@ def take_from(ids: Collection[int]) -> set[int]:
 
 
 def _lock_all(cursor: Any) -> None:
-    cursor.execute("SET LOCAL lock_timeout = '2s'")
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
     cursor.execute(limits_sql.LOCK_ALL)

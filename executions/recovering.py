@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from psycopg2.errors import LockNotAvailable
 
 from autopilot.accounts import audit
 from autopilot.accounts.actors import Actor
@@ -111,20 +112,26 @@ def _heal(kind: _Kind, heal: healing.Heal, stuck: Sequence[Stuck], actor: Actor)
     ids = [one.execution_id for one in stuck]
     healed: set[int] = set()
     for portion in [[pk] for pk in ids] if kind.goes_alone else [ids]:
-        with transaction.atomic():
-            changed = set(heal(portion, actor))
-            audit.record_many(
-                actor=actor,
-                action="execution.recovered",
-                changes=[
-                    (row, None, {"was": kind.code})
-                    for row in Execution.objects.filter(pk__in=changed).only("pk").order_by("pk")
-                ],
-            )
-        healed |= changed
+        try:
+            with transaction.atomic():
+                changed = set(heal(portion, actor))
+                _audit(changed, kind, actor)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            # Somebody changes a limit, or counts a key: what else is stuck need not wait for them.
+            log.warning("executions.not_recovered", code=kind.code, found=len(portion))
+        else:
+            healed |= changed
     for queue in sorted({one.queue for one in stuck}):
         dispatch.ring(queue)
     return healed
+
+
+def _audit(changed: Collection[int], kind: _Kind, actor: Actor) -> None:
+    rows = Execution.objects.filter(pk__in=changed).only("pk").order_by("pk")
+    changes = [(row, None, {"was": kind.code}) for row in rows]
+    audit.record_many(actor=actor, action="execution.recovered", changes=changes)
 
 
 def _find(kind: _Kind, ids: Collection[int] | None) -> list[Stuck]:

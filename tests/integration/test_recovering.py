@@ -17,7 +17,7 @@ from autopilot.accounts.models import AuditEntry
 from autopilot.accounts.roles import Role
 from autopilot.common import clock
 from autopilot.common.errors import PermissionDenied
-from executions import holding, recovering
+from executions import holding, limiting, recovering
 from executions.models import (
     ActionLimit,
     ErrorStart,
@@ -364,6 +364,29 @@ def test_places_in_limits_are_seen_to_for_those_that_were_named() -> None:
     found = recover_executions(actor=SYSTEM, ids=[first])
     assert [(each.code, each.freed) for each in found] == [("limit_free", True)]
     assert codes() == {one.pk: "limit_stray"}
+
+
+def test_whoever_changes_a_limit_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiting, "LOCK_TIMEOUT", "50ms")
+    values = {"subject": "action", "pattern": "noop", "max_concurrent": 1}
+    limit = ActionLimit.objects.create(**values, created_at=Now(), updated_at=Now())
+    stray = run(published([WAIT], slug="stray"))
+    LimitUse.objects.create(limit=limit, execution=stray, kind="place", held=True)
+    waits = started(published([{**NOOP, "id": "a"}], slug="waits"))
+    drain()
+    parked = started(published([NOOP], slug="off"))
+    change(parked, runnable_at=None, is_parked=True)
+    LimitUse.objects.filter(execution=stray).delete()
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT id FROM executions_actionlimit FOR UPDATE")
+        found = recovered()
+    finally:
+        other.close()
+    assert found == {waits.pk: ("limit_free", False), parked.pk: ("parked", True)}
+    assert LimitUse.objects.filter(execution=waits, held=False).count() == 1
 
 
 def test_what_is_put_right_and_who_did_it_are_one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
