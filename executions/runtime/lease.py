@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import structlog
 from django.conf import settings
-from django.db import Error, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
@@ -59,10 +59,15 @@ class Lease:
         self._stop.set()
         self._thread.join(timeout=5)
         try:
-            remove_worker(self.worker_id)
+            try:
+                remove_worker(self.worker_id)
+            except (OperationalError, InterfaceError):
+                # Nothing has been asked on this thread for long: the server may have restarted.
+                connection.close()
+                remove_worker(self.worker_id)
         except Error as error:
             # The clock does the same once the lease is over.
-            log.warning("lease.not_removed", worker=self.worker_id, error=str(error))
+            log.warning("lease.not_removed", worker=self.worker_id, error=str(error).strip())
 
     def _register(self) -> int:
         host = socket.gethostname()

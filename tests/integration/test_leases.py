@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 
+import psycopg2
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
@@ -99,3 +101,14 @@ def test_what_somebody_holds_of_a_dead_worker_keeps_nothing_else_back():
     other.close()
     assert free_lost_workers() == {"default"}
     assert (reread(held).owner_id, Worker.objects.count()) == (None, 0)
+
+
+def test_a_worker_leaves_nothing_though_the_server_has_restarted_meanwhile() -> None:
+    with worker():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+        with closing(psycopg2.connect(**connection.get_connection_params())) as other:
+            other.cursor().execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    assert not Worker.objects.exists()
