@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from autopilot.embedded.lifeline import die_with_parent
 STOP_SECONDS = 30.0
 
 
-class Own:
+class Own(ABC):
     """Made step by step as a block begins, and gone at its end, also where a step fails."""
 
     def __init__(self) -> None:
@@ -40,8 +41,9 @@ class Own:
     ) -> None:
         self._exit.close()
 
+    @abstractmethod
     def _start(self) -> None:
-        raise NotImplementedError
+        """Begin what is ours; what has begun when it fails is ended."""
 
     def _run(
         self, command: Sequence[str], log: Path, environment: Mapping[str, str], *, pipes: bool

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 
 from django.db import connection
 
 
-class Beside:
+class Beside(ABC):
     """Takes a turn when somebody asks, who never waits for it; the thread begins with the first.
 
     name: the thread's.
@@ -24,9 +25,9 @@ class Beside:
     def is_stopping(self) -> bool:
         return self._stop.is_set()
 
+    @abstractmethod
     def turn(self) -> float:
         """What there is to do; answers the seconds until the next one. Raises nothing."""
-        raise NotImplementedError
 
     def look(self) -> None:
         """Have a look soon; never waits."""
