@@ -2,9 +2,11 @@
 
 Parsing and planning cost more than half of what a small batch costs PostgreSQL. The statements of
 every checkpoint are planned once too. A plan that is kept must still be right when the tables are a
-thousand times as large as they were when it was made, so while it is made the planner is left no
-choice: rows of executions are found by their keys, through the one index on them, and joined with
-the batch by hashing. What has a choice (claims, children) is planned every time, as it always was.
+thousand times as large as they were when it was made, so while it is made the planner is left
+little choice: rows of executions are found by their ids and joined with the batch by hashing. On
+new tables that is through the key; on small ones that were used already another index that has the
+id may seem as good, until PostgreSQL has analysed the tables again and plans anew. What has a
+choice (claims, children) is planned every time, as it always was.
 """
 
 from __future__ import annotations
